@@ -1,0 +1,320 @@
+"""How fast the engine is, as ratios against a plain loop measured in the same minutes.
+
+    python -m benchmarks.bench_engine [--model FOLDER] [--quick]
+
+Contestants, in alternating rounds, medians of all rounds:
+
+    loop       nn.LSTM on a one-hot character, softmax, top-k and numpy.random.choice, one character at a time
+    torch      the torch step of the engine by hand (ml/torch_step.py), with this repository's sampler
+    onnx_fp32  the single-precision step graph, with this repository's sampler
+    engine     the engine as it serves: int8 graph, sampling, threads, streams
+
+Machines are shared and noisy: only a ratio within one run means something. Writes build/bench-engine.json and a plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from ml.checkpoint import Version, read_version, read_weights
+from ml.config import ModelConfig
+from ml.engine import Engine, Request, load_step
+from ml.export import build_fp32_graph
+from ml.model import CharRNN
+from ml.sampler import Sampler
+from ml.step import OnnxStep, Step
+from ml.torch_step import TorchStep
+
+ROOT = Path(__file__).parent.parent
+STREAMS = (1, 4, 16, 64, 256)
+THREADS = (1, 2)
+TOP_K = 40
+TEMPERATURE = 0.8
+PROMPT = "It was a dark and stormy night"  # 30 characters to read before the first that is sampled
+ENGINE = "engine"
+Rates = dict[str, dict[str, float]]
+
+
+def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> float:
+    """Return characters a second of the loop that the reference application runs."""
+    torch.set_num_threads(threads)
+    state, index, count = None, 1, 0
+    begin = time.perf_counter()
+    with torch.no_grad():
+        while (elapsed := time.perf_counter() - begin) < seconds:
+            one_hot = functional.one_hot(torch.tensor([[index]]), symbols).float()
+            hidden, state = model.lstm(one_hot, state)
+            probabilities = functional.softmax(model.linear(hidden.reshape(1, -1)) / TEMPERATURE, dim=1)
+            top, candidates = probabilities.topk(TOP_K)
+            weights = top.numpy().squeeze()
+            index = int(np.random.choice(candidates.numpy().squeeze(), p=weights / weights.sum()))
+            count += 1
+    return count / elapsed
+
+
+def step_rate(step: Step, streams: int, symbols: int, seconds: float) -> tuple[float, float]:
+    """Return characters a second of a bare loop of step and sampler, and the share of time spent sampling."""
+    sampler = Sampler(streams, symbols)
+    for row in range(streams):
+        sampler.set(row, seed=row, position=0, temperature=TEMPERATURE, top_k=TOP_K, top_p=None)
+    count, sampling = 0, 0.0
+    begin = time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < seconds or not count:
+        logits = step.run(0, streams)
+        before = time.perf_counter()
+        step.ids[:streams], _ = sampler.sample(logits)
+        sampling += time.perf_counter() - before
+        count += streams
+    return count / elapsed, sampling / elapsed
+
+
+def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
+    """Return characters a second of `streams` streams, from submit to the last one's end."""
+    guess = 60_000 if streams >= 64 else 5_000 * streams
+    length = max(50, int(guess * seconds / streams))
+    begin = time.perf_counter()
+    running = [engine.submit(Request("", length, seed, TEMPERATURE, TOP_K)) for seed in range(streams)]
+    for stream in running:
+        stream.wait()
+    return streams * length / (time.perf_counter() - begin)
+
+
+def first_character_ms(engine: Engine, tries: int) -> list[float]:
+    """Return milliseconds from submit to the first character of a new stream while 63 others run."""
+    others = [engine.submit(Request("", 10**8, seed, TEMPERATURE, TOP_K)) for seed in range(63)]
+    times = []
+    for seed in range(tries):
+        stream = engine.submit(Request(PROMPT, 5, seed, TEMPERATURE, TOP_K))
+        stream.wait()
+        if stream.first_character_at is not None:
+            times.append(1000 * (stream.first_character_at - stream.submitted_at))
+    for stream in others:
+        stream.cancel()
+    for stream in others:
+        stream.wait()
+    return sorted(times)
+
+
+def machine_limits(model: ModelConfig, seconds: float) -> dict[str, float]:
+    """Return measured sgemm GFLOP/s, cache bandwidth GB/s, and what they allow in characters a second (fp32, 2 threads)."""
+    torch.set_num_threads(max(THREADS))
+    a, b = torch.rand(512, 1024), torch.rand(1024, 2048)
+    weight, x = torch.rand(2048, 1024), torch.rand(1024)
+    gflops = _per_second(lambda: torch.mm(a, b), seconds) * 2 * 512 * 1024 * 2048 / 1e9
+    bandwidth = _per_second(lambda: torch.mv(weight, x), seconds) * weight.numel() * 4 / 1e9
+    width = model.hidden_size
+    products = 4 * width * width * (2 * model.num_layers - 1) + width * model.vocab_size  # a character, without the one-hot
+    return {
+        "sgemm_gflops": gflops,
+        "bandwidth_gb_per_s": bandwidth,
+        "fp32_many_streams_limit": gflops * 1e9 / (2 * products),
+        "fp32_one_stream_limit": bandwidth * 1e9 / (4 * products),
+    }
+
+
+def _per_second(call: Callable[[], object], seconds: float) -> float:
+    count, begin = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < seconds:
+        call()
+        count += 1
+    return count / elapsed
+
+
+SERVING = """
+import sys
+from pathlib import Path
+from ml.engine import Request
+from ml.engine_cache import EngineCache
+cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
+engine = cache.get(Path(sys.argv[1]), sys.argv[2])
+for stream in [engine.submit(Request("", 300, seed)) for seed in range(64)]:
+    stream.wait()
+import time
+before = time.process_time()
+time.sleep(1)
+idle = time.process_time() - before
+assert "torch" not in sys.modules
+rss = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(rss.split()[1]) / 1024, 100 * idle)
+"""
+
+
+def serving_process(version: Version) -> tuple[float, float]:
+    """Return the peak resident memory (MB) of a process that serves 64 streams, and its idle CPU use in per cent."""
+    command = [sys.executable, "-c", SERVING, str(version.folder), version.digest]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    rss, idle = output.split()
+    return float(rss), float(idle)
+
+
+class Bench:
+    """The contestants, made once, and what they reached, by name and "streams x threads"."""
+
+    def __init__(self, version: Version, seconds: float) -> None:
+        weights = read_weights(version)
+        self.version = version
+        self.seconds = seconds
+        self.symbols = len(version.vocabulary)
+        self.samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.sampling: list[float] = []
+        self.module = CharRNN(version.model).eval()
+        self.module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        rows = max(STREAMS)
+        self.torch = TorchStep(version.model, weights, rows=rows, threads=1, device="cpu")
+        graph = build_fp32_graph(version.model, weights)
+        self.fp32 = {t: OnnxStep(graph, version.model, rows=rows, threads=t) for t in THREADS}
+        self.int8 = {t: load_step(version, rows=64, threads=t) for t in THREADS}
+        self.engines = {t: Engine(version, max_streams=rows, threads=t) for t in THREADS}
+
+    def jobs(self, streams: tuple[int, ...]) -> list[tuple[str, str, Callable[[], float]]]:
+        """Return (contestant, "streams x threads", measurement) for one round, the contestants side by side."""
+        jobs: list[tuple[str, str, Callable[[], float]]] = []
+        for threads in THREADS:
+            jobs.append(("loop", f"1x{threads}", partial(loop_rate, self.module, self.symbols, threads, self.seconds)))
+            for count in streams:
+                key = f"{count}x{threads}"
+                jobs.append(("torch", key, partial(self._torch_rate, count, threads)))
+                jobs.append(("onnx_fp32", key, partial(self._rate, self.fp32[threads], count)))
+                jobs.append((ENGINE, key, partial(engine_rate, self.engines[threads], count, self.seconds)))
+        return jobs
+
+    def _torch_rate(self, streams: int, threads: int) -> float:
+        torch.set_num_threads(threads)
+        return self._rate(self.torch, streams)
+
+    def _rate(self, step: Step, streams: int) -> float:
+        return step_rate(step, streams, self.symbols, self.seconds)[0]
+
+    def round(self, streams: tuple[int, ...], bar: tqdm[Any]) -> None:
+        """Measure every contestant once."""
+        for name, key, measure in self.jobs(streams):
+            bar.set_postfix_str(f"{name} {key}")
+            self.samples[name][key].append(measure())
+            bar.update()
+        self.sampling.append(step_rate(self.int8[max(THREADS)], 64, self.symbols, self.seconds)[1])
+
+    def medians(self) -> Rates:
+        """Return the median characters a second of each contestant."""
+        return {name: {key: median(values) for key, values in rates.items()} for name, rates in self.samples.items()}
+
+
+def report(rates: Rates, result: dict[str, Any]) -> str:
+    """Return the table for people. Ratios are to the loop with the better number of threads."""
+    loop = max(rates["loop"].values())
+    lines = [f"{'char/s':>12}" + "".join(f"{name:>12}" for name in rates) + f"{'engine/loop':>14}"]
+    for key in rates[ENGINE]:
+        cells = "".join(f"{rates[name].get(key, float('nan')):12,.0f}" for name in rates)
+        lines.append(f"{key:>12}{cells}{rates[ENGINE][key] / loop:13.0f}x".replace("nan", "  -"))
+    limits = result["limits"]
+    many, one = limits["fp32_many_streams_limit"], limits["fp32_one_stream_limit"]
+    lines += [
+        f"sampling: {100 * result['sampling_share']:.0f} % of a step of 64 streams",
+        f"first character of a new stream while 63 run: p50 {result['first_character_ms']['p50']:.1f} ms, "
+        f"p99 {result['first_character_ms']['p99']:.1f} ms (prompt of {len(PROMPT)} characters)",
+        f"limits of this machine in fp32: sgemm {limits['sgemm_gflops']:.0f} GFLOP/s = {many:,.0f} char/s, the engine reaches "
+        f"{100 * rates[ENGINE]['64x2'] / many:.0f} %; bandwidth {limits['bandwidth_gb_per_s']:.0f} GB/s = {one:,.0f} char/s for "
+        f"one stream, the engine reaches {100 * rates[ENGINE]['1x2'] / one:.0f} %",
+        f"a serving process: {result['rss_mb']:.0f} MB at most, {result['idle_cpu_percent']:.1f} % CPU when idle",
+    ]
+    return "\n".join(lines)
+
+
+def plot(rates: Rates, path: Path) -> None:
+    """Draw char/s over streams, a line for each contestant and thread count."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "charrnn"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    colours = {"loop": "#8a8f98", "torch": "#c2703d", "onnx_fp32": "#4b8a5f", ENGINE: "#3b5bdb"}
+    for name, by_key in rates.items():
+        for threads in THREADS:
+            points = [(int(key.split("x")[0]), rate) for key, rate in by_key.items() if key.endswith(f"x{threads}")]
+            style = "-" if threads == max(THREADS) else "--"
+            axes.plot(*zip(*points, strict=True), style, marker="o", color=colours[name], label=f"{name}, {threads} thread(s)")
+    axes.set(xscale="log", yscale="log", xlabel="streams", ylabel="characters a second", title="All streams together")
+    axes.set_xticks(STREAMS, [str(count) for count in STREAMS])
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def default_model() -> Path:
+    """Return the last version folder of those bundled."""
+    folders = sorted(path.parent for path in (ROOT / "data" / "models").glob("*/model.json"))
+    if not folders:
+        raise SystemExit("error: data/models holds no version; name one with --model")
+    return folders[-1]
+
+
+def machine() -> str:
+    """Return what the README calls the machine: cores, CPU and instruction sets that matter here."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.machine())
+    flags = [flag for flag in ("avx2", "avx512_vnni", "avx_vnni") if flag in info]
+    return f"{os.cpu_count()} cores, {name}, {' '.join(flags)}"
+
+
+def main() -> None:
+    """Run the benchmark and print, save and plot what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="version folder; the last one in data/models by default")
+    parser.add_argument("--quick", action="store_true", help="one short round, up to 64 streams, no plot")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench-engine.json")
+    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "img" / "bench-engine.svg")
+    arguments = parser.parse_args()
+    seconds, rounds = (0.2, 1) if arguments.quick else (0.8, 5)
+    streams = STREAMS[:-1] if arguments.quick else STREAMS
+    version = read_version(arguments.model or default_model())
+    bench = Bench(version, seconds)
+    with tqdm(total=rounds * len(bench.jobs(streams)), unit="run") as bar:
+        for _ in range(rounds):
+            bench.round(streams, bar)
+    times = first_character_ms(bench.engines[max(THREADS)], 20 if arguments.quick else 200)
+    for engine in bench.engines.values():
+        engine.close()
+    rss, idle = serving_process(version)
+    rates = bench.medians()
+    result = {
+        **rates,
+        "sampling_share": median(bench.sampling),
+        "rss_mb": rss,
+        "idle_cpu_percent": idle,
+        "first_character_ms": {"p50": median(times), "p99": times[int(0.99 * (len(times) - 1))]},
+        "limits": machine_limits(version.model, seconds),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "model": version.title,
+        "rounds": rounds,
+    }
+    print(f"{version.title}; {result['machine']}; {result['date']}\n{report(rates, result)}")
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if not arguments.quick:
+        plot(rates, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""CharRNN: vocabulary, corpus, training, checkpoints, export and the inference engine. Knows nothing of Django."""

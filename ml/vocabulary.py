@@ -1,0 +1,91 @@
+"""Text to symbol ids and back. The one home of the rule for characters a model does not know."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+UNKNOWN = "\ufffd"  # symbol 0 of every vocabulary: read, learned, but never sampled
+MAX_SYMBOLS = 256  # ids are stored as uint8
+
+_STRAIGHT = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201a": "'",
+        "\u201b": "'",
+        "\u2032": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u201e": '"',
+        "\u201f": '"',
+        "\u2033": '"',
+        "\u00ab": '"',
+        "\u00bb": '"',
+        "\t": " ",
+        "\r": "\n",
+        "\ufeff": "",
+    }
+)
+
+
+class VocabularyError(ValueError):
+    """The symbols do not form a vocabulary."""
+
+
+def normalize(text: str) -> str:
+    """Return `text` as the model was trained to read it: quotes straight, NFKC, line ends as newlines.
+
+    Quotes are straightened on both sides of NFKC, because it decomposes some of them.
+    """
+    text = text.replace("\r\n", "\n").translate(_STRAIGHT)
+    return unicodedata.normalize("NFKC", text).translate(_STRAIGHT)
+
+
+class Vocabulary:
+    """An ordered set of single characters; the first is the unknown symbol."""
+
+    unknown_id = 0
+
+    def __init__(self, symbols: str) -> None:
+        if len(symbols) < 2 or len(symbols) > MAX_SYMBOLS:
+            raise VocabularyError(f"a vocabulary has 2 to {MAX_SYMBOLS} symbols, this one has {len(symbols)}")
+        if symbols[0] != UNKNOWN:
+            raise VocabularyError("the first symbol of a vocabulary must be the unknown symbol U+FFFD")
+        if len(set(symbols)) != len(symbols):
+            raise VocabularyError("a vocabulary names a symbol twice")
+        self.symbols = symbols
+        self._ids = {symbol: index for index, symbol in enumerate(symbols)}
+
+    @classmethod
+    def from_counts(cls, counts: Counter[str], min_share: float = 1e-5) -> Vocabulary:
+        """Return the vocabulary of every character whose share of all characters is at least `min_share`."""
+        total = sum(counts.values())
+        kept = sorted(symbol for symbol, n in counts.items() if n >= min_share * total and symbol != UNKNOWN)
+        return cls(UNKNOWN + "".join(kept[: MAX_SYMBOLS - 1]))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and other.symbols == self.symbols
+
+    def __hash__(self) -> int:
+        return hash(self.symbols)
+
+    def encode(self, text: str) -> npt.NDArray[np.uint8]:
+        """Return one id per character of `text`, which must be normalised; unknown characters get id 0."""
+        return np.fromiter((self._ids.get(character, 0) for character in text), dtype=np.uint8, count=len(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`."""
+        return "".join(self.symbols[index] for index in ids)
+
+    def unknown_characters(self, text: str) -> str:
+        """Return the distinct characters of `text` that become the unknown symbol, in order of appearance."""
+        mapped = dict.fromkeys(normalize(text))
+        return "".join(character for character in mapped if character not in self._ids)

@@ -1,0 +1,309 @@
+"""The engine under load gives, to the byte, the text that a stream has alone."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml.checkpoint import Version
+from ml.engine import Engine, FinishReason, Request, Stream
+from ml.offline import generate
+from ml.step import OnnxStep
+from ml.vocabulary import normalize
+from tests.ml.conftest import SYMBOLS
+
+MakeEngine = Callable[..., Engine]
+SECONDS = 60  # a bound for a machine that is out of breath; nothing here takes one
+
+requests = st.builds(
+    Request,
+    prompt=st.text(alphabet=SYMBOLS + "\u201c\u2603\u00e9", max_size=30),
+    length=st.integers(1, 60),
+    seed=st.one_of(st.sampled_from([0, 2**64 - 1]), st.integers(0, 2**64 - 1)),
+    temperature=st.sampled_from([0.0, 5e-324, 1e-6, 0.5, 0.8, 1.0, 1.3, 100.0]),
+    top_k=st.sampled_from([None, 1, 3, 10, 300]),
+    top_p=st.sampled_from([None, 1e-9, 0.5, 0.9, 1.0]),
+    stop=st.lists(st.text(alphabet="aeth \n", min_size=1, max_size=3), max_size=3).map(tuple),
+)
+
+
+def outcome(stream: Stream) -> tuple[str, list[float], FinishReason | None]:
+    return stream.text, stream.surprisal, stream.reason
+
+
+def finished(streams: list[Stream]) -> list[Stream]:
+    for stream in streams:
+        assert stream.wait(SECONDS)
+    return streams
+
+
+Engines = dict[tuple[int, int], Engine]
+
+
+@pytest.fixture(scope="module")
+def engines(version: Version) -> Iterator[Engines]:
+    """Engines by rows and threads."""
+    made = {(rows, threads): Engine(version, max_streams=rows, threads=threads) for rows in (1, 5, 64) for threads in (1, 2)}
+    yield made
+    for engine in made.values():
+        engine.close()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batch=st.lists(requests, min_size=1, max_size=64),
+    rows=st.sampled_from([1, 5, 64]),
+    threads=st.sampled_from([1, 2]),
+    order=st.randoms(use_true_random=False),
+)
+def test_text_is_a_function_of_the_request(
+    engines: Engines,
+    step: OnnxStep,
+    version: Version,
+    batch: list[Request],
+    rows: int,
+    threads: int,
+    order: random.Random,
+) -> None:
+    expected = [outcome(generate(step, version.vocabulary, request)) for request in batch]
+    arrival = list(range(len(batch)))
+    order.shuffle(arrival)
+    streams: dict[int, Stream] = {}
+    for index in arrival:
+        streams[index] = engines[rows, threads].submit(batch[index])
+        if order.random() < 0.1:
+            streams[index].wait(SECONDS)  # so that some arrive when others are far on, or gone
+    finished(list(streams.values()))
+    assert [outcome(streams[index]) for index in range(len(batch))] == expected
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request_=requests, offsets=st.lists(st.integers(0, 60), min_size=1, max_size=6), threads=st.sampled_from([1, 2]))
+def test_a_resumed_text_is_the_text(
+    engines: Engines, step: OnnxStep, version: Version, request_: Request, offsets: list[int], threads: int
+) -> None:
+    whole = generate(step, version.vocabulary, request_)
+    parts = [whole.text[: min(offset, len(whole.text))] for offset in offsets]
+    streams = finished([engines[64, threads].submit(replace(request_, text=part)) for part in parts])
+    for part, stream in zip(parts, streams, strict=True):
+        assert (stream.text, stream.reason) == (whole.text, whole.reason)
+        assert stream.surprisal == whole.surprisal[len(part) :]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request_=requests)
+def test_a_text_with_stop_strings_is_cut_from_the_text_without(step: OnnxStep, version: Version, request_: Request) -> None:
+    stopped = generate(step, version.vocabulary, request_)
+    free = generate(step, version.vocabulary, replace(request_, stop=()))
+    assert free.text.startswith(stopped.text)
+    if stopped.reason == FinishReason.STOP:
+        assert free.text[len(stopped.text) :].startswith(tuple(normalize(stop) for stop in request_.stop))
+    else:
+        assert stopped.text == free.text
+
+
+def test_interrupted_streams_go_on_where_they_were(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+    """Five engines one after the other, each drained wherever it happens to be; the sixth may finish."""
+    requests_ = [Request("The ", 1_500, seed, stop=("xyzzy", "the quick")) for seed in range(8)]
+    expected = [generate(step, version.vocabulary, request).text for request in requests_]
+    for round_ in range(6):
+        engine = make_engine()
+        streams = [engine.submit(request) for request in requests_]
+        if round_ < 5:
+            while not any(stream.finished.is_set() or stream.text != stream.request.text for stream in streams):
+                streams[0].wait(0.001)
+            engine.drain()
+        finished(streams)
+        assert {stream.reason for stream in streams} <= {FinishReason.DRAINED, FinishReason.LENGTH, FinishReason.STOP}
+        for stream, text in zip(streams, expected, strict=True):
+            assert text.startswith(stream.text)
+        requests_ = [replace(stream.request, text=stream.text) for stream in streams]
+    assert [stream.text for stream in streams] == expected
+
+
+def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
+    stream = make_engine().submit(Request("The ", 2_000, 3, text="", stop=("qqq",)))
+    text, bits = "", []
+    while True:
+        done = stream.finished.is_set()  # asked first: a chunk that comes in between is taken in the next round
+        while chunk := stream.take():
+            assert chunk.offset == len(text)
+            assert len(chunk.surprisal) == len(chunk.text)
+            text += chunk.text
+            bits += chunk.surprisal
+        if done:
+            break
+    assert (text, bits) == (stream.text, stream.surprisal)
+    assert stream.submitted_at <= stream.first_character_at <= stream.finished_at  # type: ignore[operator]
+
+
+def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=1)
+    streams = finished([engine.submit(Request("", 50, seed)) for seed in range(5)])
+    ends = [stream.finished_at for stream in streams]
+    assert ends == sorted(ends)  # type: ignore[type-var]
+    assert engine.active == 0
+
+
+LONG = Request("The ", 10_000_000, 1)
+
+
+def wait_for_text(stream: Stream) -> None:
+    while not stream.text:
+        assert not stream.wait(0.001)
+
+
+def test_cancel_ends_one_stream_and_not_its_neighbours(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+    engine = make_engine()
+    other = engine.submit(Request("It was ", 1_000, 5))
+    stream = engine.submit(LONG)
+    wait_for_text(stream)
+    stream.cancel()
+    stream.cancel()
+    assert stream.wait(SECONDS)
+    text = stream.text
+    assert stream.reason == FinishReason.CANCELLED
+    assert other.wait(SECONDS)
+    assert stream.text == text
+    assert other.text == generate(step, version.vocabulary, other.request).text
+    assert generate(step, version.vocabulary, replace(LONG, length=len(text))).text == text
+
+
+def test_a_waiting_stream_can_be_cancelled(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=1)
+    running, waiting = engine.submit(LONG), engine.submit(LONG)
+    waiting.cancel()
+    assert waiting.wait(SECONDS)
+    assert (waiting.reason, waiting.text) == (FinishReason.CANCELLED, "")
+    assert not running.finished.is_set()
+
+
+def test_cancel_after_the_end_changes_nothing(make_engine: MakeEngine) -> None:
+    stream = make_engine().submit(Request("", 5, 1))
+    stream.wait(SECONDS)
+    stream.cancel()
+    assert stream.reason == FinishReason.LENGTH
+
+
+def test_deadlines_of_running_and_waiting_streams(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=1)
+    running = engine.submit(replace(LONG, deadline=0.2))
+    waiting = engine.submit(replace(LONG, deadline=0.0))
+    finished([running, waiting])
+    assert running.reason == waiting.reason == FinishReason.DEADLINE
+    assert not waiting.text
+
+
+def test_drain_ends_all_streams_and_those_that_come_later(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=2)
+    streams = [engine.submit(replace(LONG, seed=seed)) for seed in range(4)]
+    wait_for_text(streams[0])
+    engine.drain()
+    finished([*streams, engine.submit(LONG)])
+    assert {stream.reason for stream in streams} == {FinishReason.DRAINED}
+    engine.close()
+    assert engine.submit(LONG).reason == FinishReason.DRAINED
+    assert not engine.alive
+
+
+def test_an_error_in_one_stream_is_that_streams_alone(
+    make_engine: MakeEngine, step: OnnxStep, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine()
+    bad, good = engine.submit(LONG), engine.submit(Request("It was ", 500, 5))
+
+    def fail(character: str, bits: float) -> None:
+        raise RuntimeError("out of ink")
+
+    monkeypatch.setattr(bad, "append", fail)
+    finished([bad, good])
+    assert (bad.reason, bad.error) == (FinishReason.ERROR, "out of ink")
+    assert good.text == generate(step, version.vocabulary, good.request).text
+    assert engine.alive
+
+
+def test_when_the_thread_dies_all_streams_fail_and_the_owner_is_told(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    engine = make_engine(max_streams=1, on_death=lambda error: told.set())
+    streams = [engine.submit(LONG), engine.submit(LONG)]
+    wait_for_text(streams[0])
+
+    def fail(start: int, stop: int) -> None:
+        raise MemoryError("no memory for a step")
+
+    monkeypatch.setattr(engine._step, "run", fail)
+    finished(streams)
+    assert told.wait(SECONDS)
+    assert {stream.reason for stream in streams} == {FinishReason.ERROR}
+    assert "no memory for a step" in str(streams[0].error)
+    assert not engine.alive
+    assert engine.submit(LONG).reason == FinishReason.ERROR
+
+
+def test_an_empty_prompt_begins_a_new_line(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    first = engine.submit(Request("", 1, 0, temperature=0.0))
+    first.wait(SECONDS)
+    likeliest = SYMBOLS[1 + int(engine.distribution("", 0)[1:].argmax())]
+    assert first.text == likeliest
+
+
+def test_score_is_the_mean_of_the_distributions(make_engine: MakeEngine, version: Version) -> None:
+    engine = make_engine()
+    text = "The \u2018cat\u2019 sat \u2603."
+    ids = version.vocabulary.encode(normalize(text))
+    nats = [-np.log(engine.distribution(text, at)[index]) for at, index in enumerate(ids)]
+    assert engine.score(text) == pytest.approx(np.mean(nats), rel=1e-12)
+    assert engine.distribution(text, len(ids)).sum() == pytest.approx(1)
+
+
+def test_surprisal_agrees_with_the_distribution(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    stream = engine.submit(Request("The ", 20, 4, temperature=0.7))
+    stream.wait(SECONDS)
+    for at, bits in enumerate(stream.surprisal):
+        known = engine.distribution("The " + stream.text, 4 + at)
+        known[0] = 0
+        probability = known[SYMBOLS.index(stream.text[at])] / known.sum()
+        assert bits == pytest.approx(-np.log2(probability), abs=0.001)
+
+
+def test_score_and_distribution_refuse_what_is_not_there(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    with pytest.raises(ValueError, match="no text"):
+        engine.score("")
+    for at in (-1, 4):
+        with pytest.raises(ValueError, match="position"):
+            engine.distribution("abc", at)
+
+
+def test_scoring_does_not_disturb_streams(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+    engine = make_engine()
+    stream = engine.submit(Request("The ", 3_000, 9))
+    scores = {engine.score("The cat sat on the mat.") for _ in range(20)}
+    assert len(scores) == 1
+    stream.wait(SECONDS)
+    assert stream.text == generate(step, version.vocabulary, stream.request).text
+
+
+def test_the_torch_step_serves_too(version: Version) -> None:
+    engine = Engine(version, max_streams=4, threads=1, step="torch")
+    try:
+        streams = finished([engine.submit(Request("The ", 50, seed)) for seed in range(3)])
+        assert [len(stream.text) for stream in streams] == [50, 50, 50]
+    finally:
+        engine.close()
+
+
+def test_another_step_is_refused(version: Version) -> None:
+    with pytest.raises(ValueError, match="jax"):
+        Engine(version, step="jax")

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.checkpoint import Version, read_step_graph, read_version, read_weights
+from ml.cli import main
+from ml.config import TrainConfig
+from ml.corpus import Corpus, build
+from ml.evaluate import EvaluationError, evaluate
+from ml.export import build_fp32_graph
+from ml.offline import generate
+from ml.scoring import total_nats
+from ml.step import OnnxStep
+from ml.stream import Request
+from ml.train import Trainer
+from tests.ml.test_corpus import write_books
+
+
+def text_ids(version: Version, step: OnnxStep, length: int) -> np.ndarray:
+    request = Request("The ", length, 1, temperature=0.9)
+    return version.vocabulary.encode(generate(step, version.vocabulary, request).text)
+
+
+def test_a_short_text_is_scored_exactly(version: Version, step: OnnxStep) -> None:
+    ids = text_ids(version, step, 500)
+    ids[7] = 0
+    result = evaluate(step.fork(8), version.vocabulary, ids, lanes=8)
+    start = version.vocabulary.encode("\n")
+    assert result.nats_per_char == pytest.approx(total_nats(step, np.concatenate([start, ids])) / 500, rel=1e-12)
+    assert result.bits_per_char == pytest.approx(result.nats_per_char / math.log(2))
+    assert (result.chars, result.unknown_chars) == (500, 1)
+
+
+def test_lanes_change_next_to_nothing(version: Version, step: OnnxStep) -> None:
+    ids = text_ids(version, step, 6_001)
+    one, many = (evaluate(step.fork(4), version.vocabulary, ids, lanes=lanes) for lanes in (1, 4))
+    assert many.nats_per_char == pytest.approx(one.nats_per_char, abs=2e-3)
+    assert many.nats_per_char != one.nats_per_char
+
+
+def test_int8_loses_little_of_fp32(version: Version, step: OnnxStep) -> None:
+    """The bound for a trained model is 0.005; this one has random weights, which are harder to round."""
+    ids = text_ids(version, step, 4_000)
+    graphs = (read_step_graph(version), build_fp32_graph(version.model, read_weights(version)))
+    int8, fp32 = (
+        evaluate(OnnxStep(graph, version.model, rows=2, threads=1), version.vocabulary, ids, lanes=2).nats_per_char
+        for graph in graphs
+    )
+    print(f"int8 {int8:.4f}, fp32 {fp32:.4f} nats/char")
+    assert int8 == pytest.approx(fp32, abs=0.05)
+
+
+def test_an_empty_text_is_refused(version: Version, step: OnnxStep) -> None:
+    with pytest.raises(EvaluationError, match="empty"):
+        evaluate(step, version.vocabulary, np.zeros(0, np.uint8), lanes=1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A corpus folder and the folder of a finished tiny run on it."""
+    folder = tmp_path_factory.mktemp("run")
+    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat.", "It", "was"], 30_000)
+    corpus = build(write_books(folder / "books", {"1": " ".join(words)}), folder / "corpus")
+    config = TrainConfig(
+        hidden_size=16, batch_size=2, max_chars=128 * 40, validate_every=128 * 20, validation_chars=2_000, threads=1
+    )
+    Trainer(config, corpus, folder / "run").run()
+    return folder / "corpus", folder / "run"
+
+
+def export(corpus: Path, run: Path, out: Path, chars: int) -> None:
+    main([
+        "export", "--corpus", str(corpus), "--run", str(run), "--chars", str(chars), "--out", str(out),
+        "--title", "2x16", "--validation-chars", "3000", "--threads", "1",
+    ])  # fmt: skip
+
+
+def test_export_makes_a_version_of_the_nearest_snapshot(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(*run, tmp_path / "v", chars=2_000)
+    version = read_version(tmp_path / "v")
+    assert version.digest in capsys.readouterr().out
+    assert version.title == "2x16"
+    assert version.metrics["chars"] == 2_560
+    assert version.metrics["validation_chars"] == 3_000
+    assert version.metrics["int8_validation_nats_per_char"] == pytest.approx(
+        version.metrics["validation_nats_per_char"], abs=0.005
+    )
+    assert version.training["corpus_digest"] == Corpus.open(run[0]).digest
+    assert (tmp_path / "v" / "metrics.csv").read_text().count("\n") == 2
+    assert "temperature 0.8" in (tmp_path / "v" / "samples.txt").read_text()
+
+
+def test_evaluate_prints_json(run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(*run, tmp_path / "v", chars=10**9)
+    (tmp_path / "text.txt").write_text("the cat sat\r\non a \u201cmat\u201d \u2603", encoding="utf-8")
+    command = ["evaluate", "--model", str(tmp_path / "v"), "--text", str(tmp_path / "text.txt")]
+    capsys.readouterr()
+    results = {}
+    for precision in ("int8", "fp32"):
+        main([*command, "--json", "--precision", precision])
+        results[precision] = json.loads(capsys.readouterr().out)
+    assert results["int8"].keys() == {"nats_per_char", "bits_per_char", "chars", "unknown_chars"}
+    assert results["int8"]["chars"] == 24
+    assert results["int8"]["unknown_chars"] == 3
+    assert results["int8"]["nats_per_char"] == pytest.approx(results["fp32"]["nats_per_char"], abs=0.02)
+    main(command)
+    assert "bits_per_char: " in capsys.readouterr().out
+
+
+def test_what_is_missing_is_said_in_a_sentence(run: tuple[Path, Path], version: Version, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
+        export(run[0], nowhere, tmp_path / "v", 1)
+    for model, text in ((nowhere, version.folder / "samples.txt"), (version.folder, nowhere)):
+        with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
+            main(["evaluate", "--model", str(model), "--text", str(text)])

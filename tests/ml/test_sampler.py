@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.sampler import GRID, Plan, Sampler, Scratch, sample, truncate, uniforms, weights_of
+
+SEEDS = st.integers(0, 2**64 - 1)
+
+
+def philox_words(key: int, count: int) -> list[int]:
+    """Philox4x64-10 as published (Salmon et al. 2011), counters 1, 2, …: independent of numpy's."""
+    words: list[int] = []
+    for counter in range(1, count // 4 + 2):
+        c0, c1, c2, c3, k0, k1 = counter, 0, 0, 0, key, 0
+        for _ in range(10):
+            high0, low0 = divmod(0xD2E7470EE14C6C93 * c0, 2**64)
+            high1, low1 = divmod(0xCA5A826395121157 * c2, 2**64)
+            c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+            k0, k1 = (k0 + 0x9E3779B97F4A7C15) % 2**64, (k1 + 0xBB67AE8584CAA73B) % 2**64
+        words += [c0, c1, c2, c3]
+    return words[:count]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**64 - 1, 0x123456789ABCDEF])
+def test_uniform_numbers_are_philox(seed: int) -> None:
+    assert uniforms(seed, 0, 50).tolist() == [(word >> 11) * 2.0**-53 for word in philox_words(seed, 50)]
+
+
+@given(seed=SEEDS, position=st.integers(0, 10_000), count=st.integers(1, 80))
+def test_a_uniform_number_depends_on_seed_and_position_only(seed: int, position: int, count: int) -> None:
+    one_by_one = [uniforms(seed, position + index, 1)[0] for index in range(count)]
+    block = uniforms(seed, position, count)
+    assert block.tolist() == one_by_one
+    assert (block >= 0).all()
+    assert (block < 1).all()
+
+
+def plan(rows: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Plan:
+    return Plan.of(np.full(rows, temperature), np.full(rows, top_k), np.full(rows, top_p))
+
+
+def scaled(distance: npt.NDArray[np.float64]) -> Scratch:
+    scratch = Scratch((1, *distance.shape))
+    scratch.scaled[0] = distance * GRID
+    return scratch
+
+
+def test_weights_are_exp_to_ten_digits_and_whole() -> None:
+    distance = np.concatenate([np.linspace(0, 8, 100_001), [31.9, 32, 1e3, 1e300, np.inf, np.nan]])[None]
+    weights = weights_of(scaled(distance))[0]
+    assert np.array_equal(weights, np.floor(weights))
+    np.testing.assert_allclose(weights[0, :100_001], 2.0**44 * np.exp(-distance[0, :100_001]), rtol=2e-11, atol=1)
+    assert weights[0, 0] == 2.0**44
+    assert weights[0, -5:].tolist() == [0.0] * 5
+
+
+logit_rows = st.lists(st.floats(-40, 40, width=32), min_size=3, max_size=12)
+parameters = st.tuples(
+    st.sampled_from([0.0, 5e-324, 1e-6, 0.3, 0.8, 1.0, 1.7, 100.0, 1e4]),
+    st.sampled_from([0, 1, 2, 5, 1000]),
+    st.sampled_from([1e-9, 0.1, 0.5, 0.9, 1.0]),
+)
+
+
+@given(row=logit_rows, others=st.integers(0, 20), at=st.integers(0, 20), chosen=parameters, u=st.floats(0, 1, exclude_max=True))
+def test_a_row_does_not_depend_on_the_rows_beside_it(
+    row: list[float], others: int, at: int, chosen: tuple[float, int, float], u: float
+) -> None:
+    at = min(at, others)
+    generator = np.random.default_rng(others)
+    logits = generator.normal(0, 5, (others + 1, len(row))).astype(np.float32)
+    logits[at] = row
+    us = generator.random(others + 1)
+    us[at] = u
+    temperature, top_k, top_p = (generator.choice(values, others + 1) for values in ([0, 0.5, 1], [0, 3], [0.5, 1.0]))
+    temperature[at], top_k[at], top_p[at] = chosen
+    ids, bits = sample(logits, us, Plan.of(temperature, top_k, top_p))
+    alone = sample(logits[at : at + 1], us[at : at + 1], plan(1, *chosen))
+    assert (ids[at], bits[at]) == (alone[0][0], alone[1][0])
+
+
+@given(row=logit_rows, chosen=parameters, u=st.floats(0, 1, exclude_max=True))
+def test_extremes_give_a_known_symbol_that_is_not_cut_off(row: list[float], chosen: tuple[float, int, float], u: float) -> None:
+    temperature, top_k, top_p = chosen
+    logits = np.array([row], np.float32)
+    ids, bits = sample(logits, np.array([u]), plan(1, *chosen))
+    assert 1 <= ids[0] < len(row)
+    assert math.isfinite(bits[0])
+    assert bits[0] >= 0
+    better = sum(value > logits[0, ids[0]] for value in logits[0, 1:])
+    if top_k:
+        assert better < top_k
+    if top_k == 1 or top_p == 1e-9 or temperature == 0:
+        assert better == 0
+
+
+def test_temperature_0_takes_the_lowest_id_of_the_likeliest() -> None:
+    logits = np.array([[9, 1, 3, 3, 2]], np.float32)
+    assert sample(logits, np.array([0.999]), plan(1, temperature=0.0))[0].tolist() == [2]
+
+
+def test_the_unknown_symbol_is_never_sampled() -> None:
+    logits = np.zeros((1, 4), np.float32)
+    logits[0, 0] = 50
+    ids = {int(sample(logits, np.array([u]), plan(1))[0][0]) for u in np.linspace(0, 0.9999999, 50)}
+    assert ids == {1, 2, 3}
+
+
+def test_ties_at_the_edge_keep_the_lower_ids() -> None:
+    weights = np.array([[4.0, 2.0, 2.0, 2.0, 1.0]])
+    assert truncate(weights, np.array([3]), np.array([1.0])).tolist() == [[4.0, 2.0, 2.0, 0.0, 0.0]]
+    assert truncate(weights, np.array([0]), np.array([0.5])).tolist() == [[4.0, 2.0, 0.0, 0.0, 0.0]]
+
+
+@given(
+    weights=st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any),
+    top_k=st.integers(0, 14),
+    top_p=st.sampled_from([0.01, 0.25, 0.5, 0.75, 0.99, 1.0]),
+)
+def test_truncation_is_what_a_plain_loop_does(weights: list[int], top_k: int, top_p: float) -> None:
+    order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))[: top_k or None]
+    goal = top_p * sum(weights[index] for index in order)
+    kept, mass = [], 0
+    for index in order:
+        kept.append(index)
+        mass += weights[index]
+        if top_p < 1 and mass >= goal:
+            break
+    expected = [float(weight) if index in kept else 0.0 for index, weight in enumerate(weights)]
+    assert truncate(np.array([weights], float), np.array([top_k]), np.array([top_p]))[0].tolist() == expected
+
+
+def test_frequencies_are_the_probabilities() -> None:
+    logits = np.array([5.0, 0.0, 1.0, 2.0, -1.0], np.float32)
+    count = 4_000
+    for temperature in (0.7, 1.0, 1.5):
+        ids, _ = sample(np.tile(logits, (count, 1)), uniforms(3, 0, count), plan(count, temperature))
+        probabilities = np.exp(logits[1:].astype(float) / temperature)
+        probabilities /= probabilities.sum()
+        frequencies = np.bincount(ids, minlength=5)[1:] / count
+        np.testing.assert_allclose(frequencies, probabilities, atol=0.025)
+
+
+def test_surprisal_is_that_of_the_model_whatever_was_cut_off() -> None:
+    logits = np.array([[9.0, 0.0, 1.0, 2.0]], np.float32)
+    probabilities = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
+    for parameters_ in (plan(1), plan(1, temperature=0.2), plan(1, top_k=1), plan(1, top_p=0.1), plan(1, temperature=50.0)):
+        ids, bits = sample(logits, np.array([0.5]), parameters_)
+        assert bits[0] == pytest.approx(-np.log2(probabilities[ids[0] - 1]), abs=0.001)
+
+
+def test_a_logit_that_is_no_number_makes_the_surprisal_one_too() -> None:
+    logits = np.array([[0.0, np.nan, 1.0], [0.0, 1.0, 1.0]], np.float32)
+    _, bits = sample(logits, np.array([0.5, 0.5]), plan(2))
+    assert np.isnan(bits).tolist() == [True, False]
+
+
+def test_rows_keep_their_numbers_when_they_move() -> None:
+    """Sampling with swaps and joins in between gives each stream the numbers of its own seed and position."""
+    logits = np.zeros((3, 50), np.float32)  # uniform over 49 symbols: the id tells u
+    sampler = Sampler(3, 50)
+    rows = [7, 8, 9]
+    for row, seed in enumerate(rows):
+        sampler.set(row, seed=seed, position=5 * row, temperature=1.0, top_k=None, top_p=None)
+    got: dict[int, list[int]] = {7: [], 8: [], 9: []}
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(generator.integers(1, 4))
+        ids, _ = sampler.sample(logits[:n])
+        for row in range(n):
+            got[rows[row]].append(int(ids[row]))
+        a, b = generator.integers(0, 3, 2)
+        sampler.swap(int(a), int(b))
+        rows[a], rows[b] = rows[b], rows[a]
+    for seed, start in ((7, 0), (8, 5), (9, 10)):
+        expected = 1 + np.floor(uniforms(seed, start, len(got[seed])) * 49).astype(int)
+        assert got[seed] == expected.tolist()

@@ -1,0 +1,31 @@
+"""The serving path loads no training stack and no web framework: memory and start-up time of every worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from ml.checkpoint import Version
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from ml.engine import Request
+from ml.engine_cache import EngineCache
+import ml.checkpoint, ml.sampler, ml.step
+
+cache = EngineCache(size=1, max_streams=4, threads=1, step="onnx")
+engine = cache.get(Path(sys.argv[1]), sys.argv[2])
+stream = engine.submit(Request("The ", 100, 1))
+assert stream.wait(60)
+engine.score("The cat")
+cache.close()
+print(len(stream.text), *sorted({"torch", "onnx", "mlflow", "django", "generator", "tqdm"} & set(sys.modules)))
+"""
+
+
+def test_serving_imports_neither_torch_nor_the_site(version: Version) -> None:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(version.folder), version.digest]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.stderr == ""
+    assert result.stdout.split() == ["100"]
