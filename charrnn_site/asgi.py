@@ -1,0 +1,20 @@
+"""The ASGI application: pages by Django, sockets by Channels."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "charrnn_site.settings")
+pages = get_asgi_application()  # before anything that needs the app registry
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+
+from charrnn_site.middleware import SameOriginSockets  # noqa: E402
+from charrnn_site.urls import websocket_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {"http": pages, "websocket": SameOriginSockets(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+)

@@ -1,0 +1,63 @@
+"""Typed reads of the environment. A value that does not parse stops the start with the variable's name in the message.
+
+Every setting read here is recorded in `DECLARED`, and a test holds `.env.example` against it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+DECLARED: dict[str, str] = {}  # variable name -> its default, as text
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable `name`, or `default` when it is unset or empty."""
+    DECLARED[name] = default
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    """Return a variable that says true/false, yes/no, on/off or 1/0."""
+    value = text(name, str(default).lower()).lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}")
+
+
+def integer(name: str, default: int, *, minimum: int = 0, maximum: int | None = None) -> int:
+    """Return a whole number of at least `minimum` and at most `maximum`."""
+    value = text(name, str(default))
+    try:
+        number = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from None
+    if number < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {number}")
+    if maximum is not None and number > maximum:
+        raise ImproperlyConfigured(f"{name} must be at most {maximum}, not {number}")
+    return number
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """Return one of `allowed`."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def items(name: str, default: str = "") -> list[str]:
+    """Return a comma-separated list."""
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def path(name: str, default: Path, shown: str) -> Path:
+    """Return a folder as an absolute path; `shown` is how documentation writes the default."""
+    value = text(name)
+    DECLARED[name] = shown
+    return Path(value).expanduser().resolve() if value else default

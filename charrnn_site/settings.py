@@ -1,0 +1,228 @@
+"""All settings, read from the environment once. `.env.example` explains each variable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from dotenv import load_dotenv
+
+from charrnn_site import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+load_dotenv(BASE_DIR / ".env")
+
+# Where state lives -------------------------------------------------------------------------------------------------
+DATA_DIR = env.path("DATA_DIR", BASE_DIR / "data" / "var", "data/var")
+BUNDLED_MODELS_DIR = BASE_DIR / "data" / "models"
+
+
+def _kept(name: str, make: Any) -> str:
+    """Return a value made once and kept in DATA_DIR, so that restarts and sibling processes agree on it."""
+    file = DATA_DIR / name
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            whole = file.with_name(f"{name}.{os.getpid()}")  # a sibling never reads half a value
+            whole.touch(mode=0o600)
+            whole.write_text(make())
+            with contextlib.suppress(FileExistsError):
+                os.link(whole, file)
+            whole.unlink()
+        return file.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"DATA_DIR {DATA_DIR} cannot be used ({error.strerror}); choose another folder.") from None
+
+
+# Web ---------------------------------------------------------------------------------------------------------------
+DEBUG = env.boolean("DEBUG", False)
+SECRET_KEY = env.text("SECRET_KEY") or _kept("secret-key", lambda: secrets.token_urlsafe(50))
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
+
+ROOT_URLCONF = "charrnn_site.urls"
+ASGI_APPLICATION = "charrnn_site.asgi.application"
+
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles: it takes over runserver
+    "servestatic.runserver_nostatic",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "generator",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "charrnn_site.middleware.ContentSecurityPolicyMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "charrnn_site.storage.HashedStaticStorage"},
+}
+
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'"],
+    "font-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "form-action": ["'self'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 60 * 60 * 24 * 365  # a visitor's history is theirs for a year
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "desk"
+LOGOUT_REDIRECT_URL = "desk"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Database ----------------------------------------------------------------------------------------------------------
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Deferred transactions of several processes fail with "locked" at the first write; immediate ones wait their turn.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+# Redis: broker, channel layer and stream log; disposable --------------------------------------------------------------
+
+
+def _redis_url() -> str:
+    """REDIS_URL, else the server `manage.py up` started for this DATA_DIR, else a local default."""
+    written = DATA_DIR / "redis-url"
+    if url := env.text("REDIS_URL"):
+        return url
+    return written.read_text().strip() if written.exists() else "redis://127.0.0.1:6379/0"
+
+
+REDIS_URL = _redis_url()
+CHANNEL_LAYERS = {
+    "default": {
+        # The core layer drops frames of a slow reader beyond 100; a socket timeout would close idle connections.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "charrnn"},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_PUBLISH_RETRY = False  # a failed publish leaves the row queued, and housekeeping sends it again
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "charrnn:",
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+    "max_retries": 1,  # of a publish; by default it would hold up a submit for 6 s when the broker is away
+    "interval_start": 0.1,
+    "interval_step": 0,
+}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
+CELERY_TASK_ROUTES = {"generator.tasks.generate": {"queue": "generate"}}
+CELERY_BEAT_SCHEDULE = {
+    "requeue": {"task": "generator.tasks.requeue", "schedule": 2.0, "options": {"expires": 2.0}},
+    "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0, "options": {"expires": 10.0}},
+}
+
+# Models ------------------------------------------------------------------------------------------------------------
+MLFLOW_TRACKING_URI = env.text("MLFLOW_TRACKING_URI") or f"sqlite:///{DATA_DIR / 'mlflow.db'}"
+VERSIONS_DIR = DATA_DIR / "versions"  # files of model versions by digest, fetched from the registry
+ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
+ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1)
+ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1)
+ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
+
+# Limits: each has its one definition here, used by forms, services and the worker ---------------------------------------
+PROMPT_MAX_LENGTH = env.integer("PROMPT_MAX_LENGTH", 2_000, minimum=1)
+GENERATION_MAX_LENGTH = env.integer("GENERATION_MAX_LENGTH", 20_000, minimum=1)
+GENERATION_DEADLINE = env.integer("GENERATION_DEADLINE", 600, minimum=1)  # seconds of writing
+GENERATION_MAX_ATTEMPTS = env.integer("GENERATION_MAX_ATTEMPTS", 3, minimum=1)
+TEMPERATURE_MAX = 5.0
+STOP_MAX_STRINGS = 16
+STOP_MAX_LENGTH = 40
+OWNER_MAX_ACTIVE = env.integer("OWNER_MAX_ACTIVE", 4, minimum=1)
+QUEUE_MAX_LENGTH = env.integer("QUEUE_MAX_LENGTH", 500, minimum=1)
+SOCKET_MAX_FRAME = 4_096  # bytes of one message from a client
+SOCKET_MAX_MESSAGES_PER_SECOND = 20
+HISTORY_PAGE_SIZE = 20
+
+WORKER_HEARTBEAT = 3.0  # seconds between heartbeats
+WORKER_SILENT = 10.0  # seconds without one after which a worker's generations are given to another
+DISPATCH_RETRY = 10.0  # seconds a row may wait in the queue before it is sent again
+LOG_KEEP = 3_600  # seconds a generation's frames stay in Redis
+
+# Logging -----------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {"daphne.http_protocol": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+}

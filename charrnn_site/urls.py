@@ -1,0 +1,19 @@
+"""Paths of pages and sockets."""
+
+from __future__ import annotations
+
+from channels.security.websocket import WebsocketDenier
+from django.contrib import admin
+from django.urls import include, path, re_path
+
+from generator.consumers import GenerationConsumer
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("generator.urls")),
+]
+
+websocket_urlpatterns = [
+    path("ws/generations/<str:generation_id>/", GenerationConsumer.as_asgi()),
+    re_path("", WebsocketDenier()),  # without a last route an unknown path is a 500
+]

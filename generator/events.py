@@ -1,0 +1,168 @@
+"""Messages between processes: their names, their shapes, and what a browser may say. Offsets count code points."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, NotRequired, TypedDict, cast
+from uuid import UUID
+
+from generator.models import Generation
+
+WORKERS_GROUP = "workers"
+CLIENT_MESSAGES = ("cancel",)
+
+
+def group_name(generation_id: UUID) -> str:
+    """Channel-layer group of the sockets that watch a generation."""
+    return f"generation.{generation_id.hex}"
+
+
+def log_key(generation_id: UUID) -> str:
+    """Redis Stream that keeps a generation's frames for a while."""
+    return f"charrnn:log:{generation_id.hex}"
+
+
+class SnapshotFrame(TypedDict):
+    """The first frame on a socket: the text from `offset` on, as far as it is known."""
+
+    type: Literal["snapshot"]
+    id: str
+    offset: int
+    text: str
+    state: str
+    length: int  # characters asked for
+    unknown_characters: str
+    queue_position: int | None
+
+
+class CharsFrame(TypedDict):
+    """New characters. `surprisal` is in bits, one number a character."""
+
+    type: Literal["chars"]
+    offset: int
+    text: str
+    surprisal: list[float]
+    unknown_characters: NotRequired[str]  # of the prompt; in the first frame of a run
+
+
+class Stats(TypedDict):
+    """Timings in seconds; None where the moment never came."""
+
+    queued: float | None
+    first_character: float | None
+    writing: float | None
+    characters_per_second: float | None
+
+
+class EndFrame(TypedDict):
+    """The last frame. `length` and `sha256` are those of the whole text."""
+
+    type: Literal["end"]
+    state: str
+    finish_reason: str
+    error: str
+    length: int
+    sha256: str
+    stats: Stats
+
+
+class AliveFrame(TypedDict):
+    """Every 5 s without characters: the server is there, and the generation waits or works."""
+
+    type: Literal["alive"]
+    state: str
+    queue_position: int | None
+
+
+class ErrorFrame(TypedDict):
+    """The client said something that means nothing here."""
+
+    type: Literal["error"]
+    code: str
+    message: str
+
+
+Frame = SnapshotFrame | CharsFrame | EndFrame | AliveFrame | ErrorFrame
+
+
+class FrameMessage(TypedDict):
+    """Worker → consumers, by the channel layer: one frame of an attempt."""
+
+    type: Literal["generation.frame"]
+    attempt: int
+    frame: CharsFrame
+
+
+class ChangedMessage(TypedDict):
+    """Anyone → consumers: the row has changed its state; read it."""
+
+    type: Literal["generation.changed"]
+
+
+class CancelMessage(TypedDict):
+    """Anyone → workers: stop this generation if it is yours."""
+
+    type: Literal["generation.cancel"]
+    id: str
+
+
+class ClientError(Exception):
+    """A message of a client that cannot be understood."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.frame: ErrorFrame = {"type": "error", "code": code, "message": message}
+
+
+def parse_client_message(text: str | None, max_bytes: int) -> Literal["cancel"]:
+    """Return the command in a client's message. Raises ClientError on everything else, however odd."""
+    if text is None:
+        raise ClientError("binary", "Messages are JSON text, not binary.")
+    if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        raise ClientError("too_large", f"A message has at most {max_bytes} bytes.")
+    try:
+        message = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError):
+        raise ClientError("bad_json", "That is not a JSON message.") from None
+    if not isinstance(message, dict) or message.get("type") not in CLIENT_MESSAGES:
+        raise ClientError("unknown_type", 'The one message understood here is {"type": "cancel"}.')
+    return cast('Literal["cancel"]', message["type"])
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    message = dict(pairs)
+    if len(message) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return message
+
+
+def end_frame(generation: Generation) -> EndFrame:
+    """Return the last frame of an ended generation."""
+    return {
+        "type": "end",
+        "state": generation.state,
+        "finish_reason": generation.finish_reason,
+        "error": generation.error,
+        "length": len(generation.text),
+        "sha256": generation.sha256,
+        "stats": stats(generation),
+    }
+
+
+def stats(generation: Generation) -> Stats:
+    """Return the timings of a generation."""
+
+    def seconds(start: Any, end: Any) -> float | None:
+        return round((end - start).total_seconds(), 3) if start and end else None
+
+    writing = seconds(generation.first_character_at, generation.finished_at)
+    return {
+        "queued": seconds(generation.created_at, generation.started_at),
+        "first_character": seconds(generation.created_at, generation.first_character_at),
+        "writing": writing,
+        "characters_per_second": round(len(generation.text) / writing) if writing else None,
+    }

@@ -1,0 +1,25 @@
+"""`manage.py register_bundled`: the first model versions of a new installation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    """Registers data/models/* in the model registry if it holds no version yet, and mirrors it into rows."""
+
+    help = __doc__ or ""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from generator.worker.registry import register_bundled
+        from ml.checkpoint import CheckpointError
+        from ml.registry import RegistryError
+
+        try:
+            titles = register_bundled()
+        except (CheckpointError, RegistryError) as error:
+            raise CommandError(str(error)) from error
+        for title in titles:
+            self.stdout.write(f"registered: {title}")

@@ -1,0 +1,173 @@
+"""`manage.py up`: start everything, say where it is, restart what dies, and end all of it on Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+from django.utils import timezone
+from redis import Redis
+from redis.exceptions import RedisError
+
+from generator import health, processes, supervision
+from generator.models import ModelVersion
+from generator.supervision import NotPossible, Supervisor
+
+START_PATIENCE = 180.0  # seconds until all must be ready; the first start of a slow machine reads models from cold disks
+START_EXITS = 3  # a process that ended so often while starting will not come up by itself
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop(Exception):
+    """Somebody asked us to end."""
+
+
+class Command(BaseCommand):
+    """A failed start is one sentence on stderr and exit code 1."""
+
+    help = "Start every process under supervisord and wait until all are ready."
+    requires_system_checks = ()  # prestart runs them
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for number in STOPPING:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup is respected
+                signal.signal(number, _stop)
+        try:
+            self._run(settings.DATA_DIR, settings.HOST, settings.PORT)
+        except NotPossible as error:
+            sys.exit(str(error))
+        except Stop:
+            self.stdout.write("Stopped.")
+
+    def _run(self, data_dir: Path, host: str, port: int) -> None:
+        address = supervision.address(host, port)
+        _check_folder(data_dir)
+        with supervision.lock(data_dir, address) as lock_file:
+            if problem := supervision.port_problem(host, port):
+                raise NotPossible(problem)
+            server = self._choose_redis(data_dir)
+            self._prestart()
+            environment = processes.environment(
+                os.environ, data_dir=data_dir, host=host, port=port, max_streams=settings.ENGINE_MAX_STREAMS, redis_server=server
+            )
+            started = timezone.now()
+            supervisor = Supervisor(environment, data_dir, lock_file)
+            try:
+                self._wait_until_ready(supervisor, started)
+                self.stdout.write(f"\nReady at {address} (logs in {supervisor.logs}; Ctrl-C stops everything)\n")
+                self.stdout.flush()
+                self._watch(supervisor)
+            finally:
+                for number in STOPPING:  # a second Ctrl-C must not leave half of them behind
+                    signal.signal(number, signal.SIG_IGN)
+                supervisor.stop()
+
+    def _choose_redis(self, data_dir: Path) -> str:
+        """Return the binary to start, or an empty string when REDIS_URL names a server that answers."""
+        if not (url := os.environ.get("REDIS_URL", "").strip()):
+            server = supervision.redis_server()
+            supervision.redis_prepare(data_dir)
+            self.stdout.write(f"✓ redis         {server}, for this copy alone")
+            return server
+        try:
+            with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
+                client.ping()
+        except (RedisError, OSError, ValueError) as error:
+            problem = f"The Redis server of REDIS_URL does not answer ({error}); start it, or leave REDIS_URL empty."
+            raise NotPossible(problem) from None
+        self.stdout.write("✓ redis         that of REDIS_URL")
+        return ""
+
+    def _prestart(self) -> None:
+        try:
+            call_command("prestart", stdout=self.stdout)
+        except DatabaseError as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise NotPossible(f"The database cannot be used ({first}); correct DATABASE_URL or start it.") from None
+        except CommandError as error:
+            raise NotPossible(str(error).strip()) from None
+        finally:
+            connections.close_all()
+
+    def _wait_until_ready(self, supervisor: Supervisor, started: datetime) -> None:
+        """Print each check as it turns good. Raises NotPossible when a process does not come up."""
+        seen: set[str] = set()
+        exits: Counter[str] = Counter()
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            waiting = self._print_new(seen, started)
+            if not waiting:
+                return
+            exits.update(program for program, _ in supervisor.exits())
+            failing = [program for program, count in exits.items() if count >= START_EXITS]
+            if failing or supervisor.ended or time.monotonic() > deadline:
+                raise NotPossible(_why_not(supervisor, failing, waiting))
+            time.sleep(0.4)
+
+    def _print_new(self, seen: set[str], started: datetime) -> list[str]:
+        """Print what works since the last look; return the rest as sentences."""
+        waiting = []
+        for check in _checks(started):
+            if not check.ok:
+                waiting.append(f"{check.name} {check.found}")
+            elif check.name not in seen:
+                seen.add(check.name)
+                self.stdout.write(f"✓ {check.name:<14}{check.found}")
+                self.stdout.flush()
+        return waiting
+
+    def _watch(self, supervisor: Supervisor) -> None:
+        """Report what ended and was started again, until somebody stops us or supervisord ends."""
+        while not supervisor.ended:
+            for program, how in supervisor.exits():
+                self.stdout.write(f"{program} ended ({how}) and is started again; see {supervisor.logs / program}.log")
+                self.stdout.flush()
+            supervisor.end_orphans()
+            time.sleep(1)
+        raise NotPossible(f"supervisord ended, so everything was stopped; its log is {supervisor.logs / 'supervisord.log'}.")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stop
+
+
+def _check_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise NotPossible(f"DATA_DIR {data_dir} cannot be written ({error.strerror}); choose another folder.") from None
+
+
+def _checks(started: datetime) -> Iterator[health.Check]:
+    """What the web process says of its surroundings, and the heartbeats of processes of this start."""
+    status, body = supervision.get(settings.HOST, settings.PORT, "/readyz", settings.ALLOWED_HOSTS)
+    yield health.Check("web", status in (200, 503), "answers" if status in (200, 503) else "does not answer yet")
+    told = json.loads(body)["checks"] if status in (200, 503) else []
+    yield from (health.Check(**check) for check in told if check["name"] in ("database", "redis"))
+    yield health.housekeeping(started)
+    yield health.worker(started)
+    if ModelVersion.objects.filter(is_live=True).exists():  # without one the site starts all the same and says so
+        yield health.model_loaded(started)
+
+
+def _why_not(supervisor: Supervisor, failing: list[str], waiting: list[str]) -> str:
+    if not failing:
+        return f"Not everything came up: {'; '.join(waiting)}. The logs are in {supervisor.logs}."
+    tails = "".join(f"--- {supervisor.logs / program}.log\n{supervisor.log_tail(program)}\n" for program in failing)
+    return f"{tails}{', '.join(failing)} did not start; the end of the log is above, and `python manage.py doctor` may say more."

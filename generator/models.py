@@ -1,0 +1,226 @@
+"""Rows. They are the truth; Redis only carries what is on its way to a browser."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+SEED_LIMIT = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose generations: a signed-in user's, or those of a visitor known by a random id in the session."""
+
+    user_id: int | None = None
+    visitor: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The columns of Generation that name this owner."""
+        return {"user_id": self.user_id, "visitor": "" if self.user_id else self.visitor}
+
+
+class SeedField(models.BigIntegerField):  # type: ignore[type-arg]
+    """An unsigned 64-bit integer, kept in the signed column that every database has."""
+
+    def get_prep_value(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        number = int(value)
+        return number - SEED_LIMIT if number >= SEED_LIMIT // 2 else number
+
+    def from_db_value(self, value: int | None, *_: object) -> int | None:
+        return value if value is None or value >= 0 else value + SEED_LIMIT
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"min_value": 0, "max_value": SEED_LIMIT - 1, **kwargs})
+
+
+class ModelVersion(models.Model):
+    """A mirror of one registry version: lists, filters and foreign keys need rows, also while MLflow is away."""
+
+    name = models.CharField(max_length=100)
+    version = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64)
+    title = models.CharField(max_length=200, blank=True)
+    run_id = models.CharField(max_length=64, blank=True)
+    vocabulary_size = models.PositiveIntegerField()
+    parameters = models.JSONField(default=dict)
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    synced_at = models.DateTimeField()
+    is_live = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("-version",)
+        permissions = (("promote_modelversion", "Can make a model version live"),)
+        constraints = (
+            models.UniqueConstraint(fields=("name", "version"), name="one_row_per_registry_version"),
+            models.UniqueConstraint(fields=("is_live",), condition=Q(is_live=True), name="one_live_version"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Nats per character on held-out text, as measured when the version was made."""
+        loss: float | None = self.metrics.get("validation_nats_per_char")
+        return loss
+
+
+class Promotion(models.Model):
+    """The ledger of switches: append-only, because a registry alias knows neither who nor when."""
+
+    class Outcome(models.TextChoices):
+        """requested → done | refused."""
+
+        REQUESTED = "requested"
+        DONE = "done"
+        REFUSED = "refused"
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    from_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    to_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotions")
+    reason = models.CharField(max_length=300, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.REQUESTED)
+    evidence = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.to_version} ({self.outcome})"
+
+
+class Worker(models.Model):
+    """One heartbeat row for each worker process, instead of a lease for each generation."""
+
+    id = models.CharField(primary_key=True, max_length=100)
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    versions_loaded = models.JSONField(default=list)
+    active_streams = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("-last_seen",)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class GenerationQuerySet(models.QuerySet["Generation"]):
+    """Every read and every change on behalf of a person goes through `owned_by`."""
+
+    def owned_by(self, owner: Owner | None) -> GenerationQuerySet:
+        if owner is None or not (owner.user_id or owner.visitor):
+            return self.none()
+        return self.filter(**owner.fields)
+
+    def held_by(self, generation_id: uuid.UUID, attempt: int) -> GenerationQuerySet:
+        """The row as long as this attempt is its one writer; a stale attempt finds nothing."""
+        return self.filter(pk=generation_id, attempt=attempt, state=Generation.State.RUNNING)
+
+
+class Generation(models.Model):
+    """A prompt, how to continue it, and what the model wrote.
+
+    The text is a pure function of model digest, prompt, parameters and seed, so a run that was cut short goes on from
+    `text` with the characters it would have written anyway.
+    """
+
+    class State(models.TextChoices):
+        """queued → running → done | cancelled | failed; running → queued when its worker is lost.
+
+        Changed by conditional UPDATE only, so that one of two competing changes finds no row.
+        """
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+
+    ENDED = (State.DONE, State.CANCELLED, State.FAILED)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    visitor = models.CharField(max_length=32, blank=True)
+    client_key = models.CharField(max_length=64, blank=True)
+
+    prompt = models.TextField(blank=True)
+    length = models.PositiveIntegerField()
+    temperature = models.FloatField()
+    top_k = models.PositiveIntegerField(null=True, blank=True)
+    top_p = models.FloatField(null=True, blank=True)
+    stop = models.JSONField(default=list, blank=True)
+    seed = SeedField()
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="generations")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    finish_reason = models.CharField(max_length=20, blank=True)
+    text = models.TextField(blank=True)
+    unknown_characters = models.CharField(max_length=2_000, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    worker_id = models.CharField(max_length=100, blank=True)
+    cancel_requested = models.BooleanField(default=False)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    dispatched_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    first_character_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = GenerationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, visitor="") | (Q(user__isnull=True) & ~Q(visitor="")), name="one_owner"
+            ),
+            models.UniqueConstraint(
+                fields=("user", "client_key"), condition=~Q(client_key="") & Q(user__isnull=False), name="one_submit_user"
+            ),
+            models.UniqueConstraint(
+                fields=("visitor", "client_key"), condition=~Q(client_key="") & ~Q(visitor=""), name="one_submit_visitor"
+            ),
+        )
+        indexes = (
+            models.Index(fields=("user", "-created_at")),
+            models.Index(fields=("visitor", "-created_at")),
+            models.Index(fields=("state", "dispatched_at")),
+        )
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    def get_absolute_url(self) -> str:
+        return reverse("generation-detail", args=[self.pk])
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.user_id, self.visitor)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in self.ENDED
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text's UTF-8 bytes; equal hashes of two runs prove a replay."""
+        return hashlib.sha256(self.text.encode()).hexdigest()

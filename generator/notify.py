@@ -1,0 +1,34 @@
+"""Short messages over the channel layer from synchronous code. They only hasten what a poll would find as well."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from generator.events import WORKERS_GROUP, CancelMessage, ChangedMessage, group_name
+
+logger = logging.getLogger(__name__)
+
+
+def generation_changed(generation_id: UUID) -> None:
+    """Tell the sockets that watch a generation to read its row."""
+    message: ChangedMessage = {"type": "generation.changed"}
+    _send(group_name(generation_id), message)
+
+
+def cancel_running(generation_id: UUID) -> None:
+    """Tell the workers to stop a generation; the one that runs it also finds the request on the row within a second."""
+    message: CancelMessage = {"type": "generation.cancel", "id": str(generation_id)}
+    _send(WORKERS_GROUP, message)
+
+
+def _send(group: str, message: Any) -> None:
+    try:
+        async_to_sync(get_channel_layer().group_send)(group, message)
+    except (RedisError, OSError) as error:
+        logger.warning("could not send %s to %s: %s", message["type"], group, error)

@@ -1,0 +1,93 @@
+"""Reads. Nothing here changes a row."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.db.models.functions import Left, Length
+from django.db.models.query import QuerySet
+
+from generator.models import Generation, ModelVersion, Owner
+
+EXCERPT = 240  # characters of prompt and text in a list
+
+
+def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None:
+    """Return the owner's generation, or None for what does not exist and for what is another's."""
+    return Generation.objects.owned_by(owner).select_related("model_version", "parent").filter(pk=generation_id).first()
+
+
+def generation_list(owner: Owner | None, *, query: str = "", version: int | None = None, state: str = "") -> QuerySet[Generation]:
+    """Return the owner's generations, newest first, with excerpts in place of whole texts."""
+    rows = Generation.objects.owned_by(owner)
+    if query:
+        rows = rows.filter(Q(prompt__icontains=query) | Q(text__icontains=query))
+    if version is not None:
+        rows = rows.filter(model_version__version=version)
+    if state in Generation.State.values:
+        rows = rows.filter(state=state)
+    return (
+        rows.select_related("model_version")
+        .defer("text", "prompt")
+        .annotate(prompt_excerpt=Left(F("prompt"), EXCERPT), text_excerpt=Left(F("text"), EXCERPT), text_length=Length("text"))
+        .order_by("-created_at", "-pk")
+    )
+
+
+def queue_position(generation: Generation) -> int | None:
+    """Return 1 for the next generation a worker will take, counting up; None when it does not wait."""
+    if generation.state != Generation.State.QUEUED:
+        return None
+    ahead = Generation.objects.filter(state=Generation.State.QUEUED, created_at__lt=generation.created_at)
+    return ahead.count() + 1
+
+
+def replay_verdict(generation: Generation) -> str:
+    """Return "identical" or "different" when this repeats its parent's parameters and both ended, else an empty text."""
+    parent = generation.parent
+    names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed", "model_version_id")
+    if parent is None or any(getattr(parent, name) != getattr(generation, name) for name in names):
+        return ""
+    if not (parent.state == generation.state == Generation.State.DONE):
+        return ""
+    return "identical" if parent.sha256 == generation.sha256 else "different"
+
+
+def live_version() -> ModelVersion | None:
+    """Return the version that new generations use."""
+    return ModelVersion.objects.filter(is_live=True).first()
+
+
+def version_choices() -> QuerySet[ModelVersion]:
+    """Return the versions a visitor may choose from, newest first."""
+    return ModelVersion.objects.order_by("-version")
+
+
+def generation_as_dict(generation: Generation) -> dict[str, Any]:
+    """Return everything about a generation as JSON values; the seed as text, since browsers round large integers."""
+    return {
+        "id": str(generation.pk),
+        "state": generation.state,
+        "finish_reason": generation.finish_reason,
+        "error": generation.error,
+        "prompt": generation.prompt,
+        "text": generation.text,
+        "sha256": generation.sha256,
+        "unknown_characters": generation.unknown_characters,
+        "length": generation.length,
+        "temperature": generation.temperature,
+        "top_k": generation.top_k,
+        "top_p": generation.top_p,
+        "stop": generation.stop,
+        "seed": str(generation.seed),
+        "model": {
+            "name": generation.model_version.name,
+            "version": generation.model_version.version,
+            "digest": generation.model_version.digest,
+        },
+        "attempt": generation.attempt,
+        "created_at": generation.created_at.isoformat(),
+        "finished_at": generation.finished_at.isoformat() if generation.finished_at else None,
+    }

@@ -1,0 +1,267 @@
+"""Writes to generations. Views, consumers, tasks and commands call these and hold no rules of their own.
+
+Every change of state is a conditional UPDATE: of two that compete, one finds no row and does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from generator import notify
+from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Worker
+
+logger = logging.getLogger(__name__)
+State = Generation.State
+WORKER_FORGOTTEN = timedelta(hours=1)
+
+
+class AdmissionError(Exception):
+    """The generation is not accepted now. `retry_after` is in seconds, `status` the HTTP answer."""
+
+    status = 503
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyActive(AdmissionError):
+    """The owner has as many generations under way as one may have."""
+
+    status = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What to write, validated by the form. `seed` None asks for a random one, `version` None for the live one."""
+
+    prompt: str
+    length: int
+    temperature: float
+    top_k: int | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    version: ModelVersion | None = None
+    parent: Generation | None = None
+
+
+def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
+    """Return the parameters that write a generation again: exactly, or with a new seed."""
+    return Parameters(
+        prompt=generation.prompt,
+        length=generation.length,
+        temperature=generation.temperature,
+        top_k=generation.top_k,
+        top_p=generation.top_p,
+        stop=tuple(generation.stop),
+        seed=generation.seed if same_seed else None,
+        version=generation.model_version,
+        parent=generation,
+    )
+
+
+def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = "") -> Generation:
+    """Store a generation and send it to the workers. A repeated `client_key` returns the one already made.
+
+    Raises AdmissionError when limits are reached or no version is live.
+    """
+    try:
+        with transaction.atomic():
+            if existing := _submitted_before(owner, client_key):
+                return existing
+            live = _admit(owner)
+            generation = Generation.objects.create(
+                **owner.fields,
+                client_key=client_key,
+                prompt=parameters.prompt,
+                length=parameters.length,
+                temperature=parameters.temperature,
+                top_k=parameters.top_k,
+                top_p=parameters.top_p,
+                stop=list(parameters.stop),
+                seed=secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed,
+                model_version=parameters.version or live,
+                parent=parameters.parent,
+                dispatched_at=timezone.now(),
+            )
+            transaction.on_commit(lambda: dispatch(generation.pk))
+            return generation
+    except IntegrityError:  # the same form, sent twice at once: the other one was first
+        if existing := _submitted_before(owner, client_key):
+            return existing
+        raise
+
+
+def _submitted_before(owner: Owner, client_key: str) -> Generation | None:
+    return Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
+
+
+def _admit(owner: Owner) -> ModelVersion:
+    """Return the live version, whose locked row makes counting and inserting one step for all submits."""
+    live = ModelVersion.objects.select_for_update().filter(is_live=True).first()
+    if live is None:
+        raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
+    under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
+    if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
+        raise TooManyActive(f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one.")
+    if under_way.count() >= settings.QUEUE_MAX_LENGTH:
+        raise AdmissionError("Very many texts are waiting to be written. Please try again in a moment.", retry_after=15)
+    return live
+
+
+def dispatch(generation_id: UUID) -> None:
+    """Send a queued generation to the workers. With the broker away the row stays queued and housekeeping sends it."""
+    try:
+        current_app.send_task("generator.tasks.generate", args=[str(generation_id)])
+    except OperationalError as error:
+        logger.warning("generation %s waits for the broker: %s", generation_id, error)
+
+
+def generation_cancel(*, generation: Generation) -> None:
+    """Stop a generation; what was written stays. One that has ended already is left as it is."""
+    now = timezone.now()
+    mine = Generation.objects.filter(pk=generation.pk)
+    waiting = mine.filter(state=State.QUEUED)
+    if waiting.update(state=State.CANCELLED, finish_reason="cancelled", finished_at=now):
+        notify.generation_changed(generation.pk)
+    elif mine.filter(state=State.RUNNING).update(cancel_requested=True):
+        notify.cancel_running(generation.pk)
+
+
+def generation_delete(*, generation: Generation) -> None:
+    """Remove a generation for good. If a worker is writing it, its next write finds no row and it stops."""
+    pk = generation.pk
+    generation.delete()
+    notify.cancel_running(pk)
+    notify.generation_changed(pk)
+
+
+def generation_claim(*, generation_id: UUID, worker_id: str) -> Generation | None:
+    """Take a queued generation for a worker. None: another has it, or it was cancelled or deleted."""
+    claimed = Generation.objects.filter(pk=generation_id, state=State.QUEUED).update(
+        state=State.RUNNING,
+        attempt=F("attempt") + 1,
+        worker_id=worker_id,
+        started_at=Coalesce(F("started_at"), timezone.now()),
+    )
+    if not claimed:
+        return None
+    running = Generation.objects.select_related("model_version")
+    return running.filter(pk=generation_id, state=State.RUNNING, worker_id=worker_id).first()
+
+
+def generation_note_unknown(*, generation: Generation, characters: str) -> None:
+    """Remember which characters of the prompt the model does not know."""
+    Generation.objects.filter(pk=generation.pk).update(unknown_characters=characters[:2_000])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a worker has written of one generation so far."""
+
+    generation_id: UUID
+    attempt: int
+    text: str
+    first_character_at: datetime | None
+
+
+def generations_checkpoint(rows: Iterable[Progress]) -> set[UUID]:
+    """Save running texts in one transaction; return those that must stop: cancelled, deleted or another attempt's."""
+    stop: set[UUID] = set()
+    with transaction.atomic():
+        for row in rows:
+            held = Generation.objects.held_by(row.generation_id, row.attempt)
+            if not held.filter(cancel_requested=False).update(text=row.text, **_first(row)):
+                stop.add(row.generation_id)
+    return stop
+
+
+def generation_finish(*, progress: Progress, state: str, reason: str, error: str = "") -> bool:
+    """Write the final row. False: this attempt no longer holds it, and nothing was written."""
+    held = Generation.objects.held_by(progress.generation_id, progress.attempt)
+    changes = {"text": progress.text, "finished_at": timezone.now(), "error": error[:500], **_first(progress)}
+    return bool(held.update(state=state, finish_reason=reason, **changes))
+
+
+def generation_requeue(*, progress: Progress) -> bool:
+    """Give a running generation back, with what was written so far, and send it to the workers again.
+
+    One whose cancel was asked for ends here. False: this attempt no longer holds it, and nothing was written.
+    """
+    held = Generation.objects.held_by(progress.generation_id, progress.attempt)
+    written = {"text": progress.text, **_first(progress)}
+    if _end_if_cancelled(held, **written):
+        return True
+    given_back = held.update(state=State.QUEUED, dispatched_at=timezone.now(), **written)
+    if given_back:
+        dispatch(progress.generation_id)
+    return bool(given_back)
+
+
+def _end_if_cancelled(held: GenerationQuerySet, **changes: Any) -> bool:
+    """End a row whose cancel was asked for while it ran."""
+    cancelled = held.filter(cancel_requested=True)
+    now = timezone.now()
+    return bool(cancelled.update(state=State.CANCELLED, finish_reason="cancelled", finished_at=now, **changes))
+
+
+def _first(progress: Progress) -> dict[str, Any]:
+    """The moment of the first character, unless an earlier attempt had it."""
+    if progress.first_character_at is None:
+        return {}
+    return {"first_character_at": Coalesce(F("first_character_at"), progress.first_character_at)}
+
+
+def generations_requeue_lost() -> int:
+    """Requeue what silent workers were writing and send again what has waited too long; return how many."""
+    now = timezone.now()
+    alive = Worker.objects.filter(last_seen__gte=now - timedelta(seconds=settings.WORKER_SILENT)).values("pk")
+    lost = Generation.objects.filter(state=State.RUNNING).exclude(worker_id__in=alive)
+    for pk, attempt in list(lost.values_list("pk", "attempt")):
+        held = Generation.objects.held_by(pk, attempt)
+        if _end_if_cancelled(held):
+            notify.generation_changed(pk)
+        else:
+            held.update(state=State.QUEUED, dispatched_at=None)
+    unsent = Generation.objects.filter(state=State.QUEUED).exclude(
+        dispatched_at__gte=now - timedelta(seconds=settings.DISPATCH_RETRY)
+    )
+    pks = list(unsent.order_by("created_at").values_list("pk", flat=True))
+    Generation.objects.filter(pk__in=pks).update(dispatched_at=now)
+    for pk in pks:
+        dispatch(pk)
+    return len(pks)
+
+
+def worker_heartbeat(*, worker_id: str, host: str, pid: int, versions: list[str], active: int) -> None:
+    """Say that a worker is alive."""
+    now = timezone.now()
+    seen = {"last_seen": now, "versions_loaded": versions, "active_streams": active}
+    Worker.objects.update_or_create(
+        pk=worker_id, defaults=seen, create_defaults={**seen, "host": host, "pid": pid, "started_at": now}
+    )
+
+
+def workers_forget_silent() -> None:
+    """Remove the rows of workers that ended long ago without a word."""
+    Worker.objects.filter(last_seen__lt=timezone.now() - WORKER_FORGOTTEN).delete()
+
+
+def worker_gone(*, worker_id: str) -> None:
+    """Remove the row of a worker that ends in an orderly way."""
+    Worker.objects.filter(pk=worker_id).delete()

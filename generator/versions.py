@@ -1,0 +1,104 @@
+"""Writes to model versions: the mirror of the registry, and the ledger of which version is live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from celery import current_app
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from generator.models import ModelVersion, Promotion
+
+PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
+Outcome = Promotion.Outcome
+
+
+class PromotionConflict(Exception):
+    """Another switch is under way."""
+
+
+def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
+    """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them."""
+    for fields in registered:
+        identity = {"name": fields["name"], "version": fields["version"]}
+        ModelVersion.objects.update_or_create(**identity, defaults={**fields, "synced_at": timezone.now()})
+
+
+def version_switch(*, version: ModelVersion) -> None:
+    """Make `version` the live one. Everything accepted after the commit uses it; what runs keeps its own."""
+    with transaction.atomic():
+        # The lock is the one submits take, so that none falls between the two updates.
+        list(ModelVersion.objects.select_for_update().filter(is_live=True))
+        ModelVersion.objects.filter(is_live=True).update(is_live=False)
+        ModelVersion.objects.filter(pk=version.pk).update(is_live=True)
+
+
+def promotion_request(*, version: ModelVersion, user: User, reason: str = "") -> Promotion:
+    """Write a requested switch to the ledger and send it to housekeeping. Raises PromotionConflict."""
+    with transaction.atomic():
+        live = ModelVersion.objects.select_for_update().filter(is_live=True).first()
+        open_since = timezone.now() - PROMOTION_TIMEOUT
+        if Promotion.objects.filter(outcome=Outcome.REQUESTED, created_at__gte=open_since).exists():
+            raise PromotionConflict("Another switch is under way. Look at its outcome in the ledger first.")
+        promotion = Promotion.objects.create(requested_by=user, from_version=live, to_version=version, reason=reason)
+    try:
+        current_app.send_task("generator.tasks.promote", args=[promotion.pk])
+    except OperationalError:
+        promotion_refuse(promotion=promotion, evidence="The broker could not be reached.")
+    return promotion
+
+
+def promotion_refused(*, version: ModelVersion, user: User, evidence: str) -> None:
+    """Write an attempt that was not allowed to the ledger."""
+    Promotion.objects.create(
+        requested_by=user, to_version=version, outcome=Outcome.REFUSED, evidence=evidence, finished_at=timezone.now()
+    )
+
+
+def promotion_refuse(*, promotion: Promotion, evidence: str) -> None:
+    """Close a requested switch that failed a check; the live version stays."""
+    _close(promotion, Outcome.REFUSED, evidence)
+
+
+def promotion_accept(*, promotion: Promotion, evidence: str) -> None:
+    """Carry out a requested switch and close it, in one transaction."""
+    with transaction.atomic():
+        version_switch(version=promotion.to_version)
+        _close(promotion, Outcome.DONE, evidence)
+
+
+def _close(promotion: Promotion, outcome: Promotion.Outcome, evidence: str) -> None:
+    open_row = Promotion.objects.filter(pk=promotion.pk, outcome=Outcome.REQUESTED)
+    open_row.update(outcome=outcome, evidence=evidence, finished_at=timezone.now())
+
+
+def alias_followed(*, version: ModelVersion, reason: str) -> None:
+    """Switch to the version that the champion alias was moved to outside of the admin, and say so in the ledger."""
+    with transaction.atomic():
+        live = ModelVersion.objects.filter(is_live=True).first()
+        version_switch(version=version)
+        Promotion.objects.create(
+            from_version=live,
+            to_version=version,
+            reason=reason,
+            outcome=Outcome.DONE,
+            finished_at=timezone.now(),
+        )
+
+
+def alias_refused(*, version: ModelVersion, reason: str, evidence: str) -> None:
+    """Note once that the alias points to a version that may not serve."""
+    seen = Promotion.objects.filter(to_version=version, outcome=Outcome.REFUSED, requested_by=None, evidence=evidence)
+    if not seen.exists():
+        Promotion.objects.create(
+            to_version=version,
+            reason=reason,
+            outcome=Outcome.REFUSED,
+            evidence=evidence,
+            finished_at=timezone.now(),
+        )

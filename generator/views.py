@@ -1,0 +1,211 @@
+"""Pages and the small JSON interface. Each view looks up, asks a service, and answers."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from generator import events, selectors, services
+from generator.forms import DEFAULTS, GenerationForm, SignUpForm, submitted_form
+from generator.models import Generation
+from generator.owners import ensure_owner, request_owner
+
+View = Callable[..., HttpResponse]
+
+
+def own_generation(view: View) -> View:
+    """Hand the view the asker's generation; what is another's is as unknown as what does not exist."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, generation_id: UUID) -> HttpResponse:
+        generation = selectors.generation_of(request_owner(request), generation_id)
+        if generation is None:
+            raise Http404("There is no such generation of yours.")
+        return view(request, generation)
+
+    return never_cache(inner)
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Tell whether the asker prefers JSON to a page."""
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+@require_GET
+@never_cache
+def desk(request: HttpRequest) -> HttpResponse:
+    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one."""
+    initial: dict[str, Any] = dict(DEFAULTS)
+    if source := _source(request):
+        names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
+        initial |= {name: getattr(source, name) for name in names}
+        initial |= {"stop": "\n".join(source.stop), "version": source.model_version.version, "parent": source.pk}
+    return _desk(request, GenerationForm(initial={**initial, "client_key": uuid.uuid4().hex}))
+
+
+def _source(request: HttpRequest) -> Generation | None:
+    try:
+        return selectors.generation_of(request_owner(request), UUID(request.GET.get("from", "")))
+    except ValueError:
+        return None
+
+
+def _desk(request: HttpRequest, form: GenerationForm, *, status: int = 200, problem: str = "") -> HttpResponse:
+    recent = selectors.generation_list(request_owner(request))[:3]
+    context = {"form": form, "live": selectors.live_version(), "recent": recent, "problem": problem}
+    return render(request, "generator/desk.html", context, status=status)
+
+
+@require_POST
+def generation_create(request: HttpRequest) -> HttpResponse:
+    """Accept a generation: 201 with its addresses (JSON) or a redirect to its page; 400, 429 or 503 with what to do."""
+    owner = ensure_owner(request)
+    form = submitted_form(request, owner)
+    if not form.is_valid():
+        if wants_json(request):
+            return JsonResponse({"errors": form.errors}, status=400)
+        return _desk(request, form, status=400)
+    try:
+        generation = services.generation_start(
+            owner=owner, parameters=form.parameters(), client_key=form.cleaned_data["client_key"]
+        )
+    except services.AdmissionError as error:
+        return _not_admitted(request, form, error)
+    return _accepted(request, generation)
+
+
+def _not_admitted(request: HttpRequest, form: GenerationForm, error: services.AdmissionError) -> HttpResponse:
+    if wants_json(request):
+        response: HttpResponse = JsonResponse({"errors": {"__all__": [str(error)]}}, status=error.status)
+    else:
+        response = _desk(request, form, status=error.status, problem=str(error))
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
+    if not wants_json(request):
+        return redirect(generation)
+    url = generation.get_absolute_url()
+    addresses = {"id": str(generation.pk), "url": url, "socket": f"/ws{url}", "seed": str(generation.seed)}
+    return JsonResponse(addresses, status=201, headers={"Location": url})
+
+
+@require_GET
+@own_generation
+def generation_detail(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """The permalink: the text as it grows or as it ended, with everything needed to write it again."""
+    if wants_json(request):
+        return JsonResponse(selectors.generation_as_dict(generation))
+    replays = selectors.replay_verdict(generation)
+    context = {"generation": generation, "stats": events.stats(generation), "replay": replays}
+    return render(request, "generator/detail.html", context)
+
+
+@require_POST
+@own_generation
+def generation_cancel(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Stop writing; the answer does not wait for the worker, the socket's `end` frame tells when it has stopped."""
+    services.generation_cancel(generation=generation)
+    if wants_json(request):
+        return JsonResponse({"id": str(generation.pk)}, status=202)
+    return redirect(generation)
+
+
+@require_POST
+@own_generation
+def generation_delete(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Remove a generation for good."""
+    services.generation_delete(generation=generation)
+    if wants_json(request):
+        return HttpResponse(status=204)
+    messages.success(request, "The text was deleted.")
+    return redirect("history")
+
+
+@require_POST
+@own_generation
+def generation_again(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Write again with the same parameters: `seed=same` replays it on the same version, else a new seed is drawn."""
+    same = request.POST.get("seed") == "same"
+    parameters = services.parameters_of(generation, same_seed=same)
+    try:
+        again = services.generation_start(owner=generation.owner, parameters=parameters)
+    except services.AdmissionError as error:
+        return _not_admitted(request, GenerationForm(initial=DEFAULTS), error)
+    return _accepted(request, again)
+
+
+@require_GET
+@own_generation
+def export_text(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Prompt and text as one plain-text file."""
+    return _download(generation, generation.prompt + generation.text, "txt", "text/plain; charset=utf-8")
+
+
+@require_GET
+@own_generation
+def export_json(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Everything needed to prove or repeat the text."""
+    document = json.dumps(selectors.generation_as_dict(generation), indent=2, ensure_ascii=False)
+    return _download(generation, document, "json", "application/json")
+
+
+def _download(generation: Generation, content: str, suffix: str, content_type: str) -> HttpResponse:
+    name = f"charrnn-{str(generation.pk)[:8]}.{suffix}"
+    return HttpResponse(content, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@require_GET
+@never_cache
+def history(request: HttpRequest) -> HttpResponse:
+    """The asker's generations, newest first, searched and filtered. An odd page or filter shows the nearest sensible list."""
+    query = request.GET.get("q", "").replace("\0", "")[: settings.PROMPT_MAX_LENGTH].strip()
+    state = request.GET.get("state", "")
+    version = request.GET.get("version", "")
+    number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else None
+    rows = selectors.generation_list(request_owner(request), query=query, version=number, state=state)
+    page = Paginator(rows, settings.HISTORY_PAGE_SIZE).get_page(request.GET.get("page"))
+    kept = request.GET.copy()
+    kept.pop("page", None)
+    context = {
+        "page": page,
+        "query": query,
+        "state": state,
+        "version": number,
+        "states": Generation.State.choices,
+        "versions": selectors.version_choices(),
+        "filtered": bool(query or state or number is not None),
+        "kept": kept.urlencode(),
+    }
+    return render(request, "generator/history.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def sign_up(request: HttpRequest) -> HttpResponse:
+    """Make an account; what the visitor made before becomes the user's."""
+    form = SignUpForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        login(request, form.save())
+        return redirect("desk")
+    return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404 as a page or as JSON."""
+    if wants_json(request):
+        return JsonResponse({"errors": {"__all__": ["Not found."]}}, status=404)
+    return render(request, "404.html", status=404)

@@ -1,0 +1,1 @@
+"""What runs inside a Celery worker: engines, the publisher of frames, checkpoints and heartbeats."""

@@ -1,0 +1,144 @@
+"""Carries new characters to Redis: into each generation's log, then to the sockets that watch it.
+
+One thread with one event loop and one client. It looks at all streams at fixed intervals, so the engine never waits for
+it, and what it costs depends on frames, not on characters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from generator import stream_log
+from generator.events import WORKERS_GROUP, CharsFrame, FrameMessage, group_name
+from ml.engine import Stream
+
+logger = logging.getLogger(__name__)
+INTERVAL = 0.025  # seconds between frames of a stream when few are active
+INTERVAL_PER_STREAM = 0.0012  # added for each stream; about 100 ms for 64
+FLUSH_TIMEOUT = 4.0
+REDIS_PAUSE = 1.0  # seconds between tries to listen while Redis is away
+
+
+@dataclass(slots=True)
+class Writing:
+    """A generation that this worker is writing."""
+
+    generation_id: UUID
+    attempt: int
+    stream: Stream
+    unknown_characters: str = ""
+    frames: int = field(default=0)
+
+    def next_frame(self) -> CharsFrame | None:
+        """Return the characters since the last call as a frame."""
+        chunk = self.stream.take()
+        if chunk is None:
+            return None
+        frame: CharsFrame = {"type": "chars", "offset": chunk.offset, "text": chunk.text, "surprisal": chunk.surprisal}
+        if self.unknown_characters and self.frames == 0:
+            frame["unknown_characters"] = self.unknown_characters
+        self.frames += 1
+        return frame
+
+
+class Publisher:
+    """`add` a writing, and `flush` it before its row is closed."""
+
+    def __init__(self, on_cancel: Callable[[UUID], None]) -> None:
+        self._on_cancel = on_cancel
+        self._active: dict[UUID, Writing] = {}
+        self._loop = asyncio.new_event_loop()
+        self._lock = asyncio.Lock()
+        self._away = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._loop.run_forever, name="publisher", daemon=True).start()
+        for coroutine in (self._tick(), self._listen()):
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def add(self, writing: Writing) -> None:
+        """Publish what this writing's stream makes from now on."""
+        self._active[writing.generation_id] = writing
+
+    def flush(self, writing: Writing) -> None:
+        """Publish the rest of a finished stream, and let go of it. With Redis away the row has to do."""
+        self._active.pop(writing.generation_id, None)
+        self._wait_for(self._publish([writing]))
+
+    def changed(self, generation_id: UUID) -> None:
+        """Tell the sockets to read the row."""
+        self._wait_for(self._send(group_name(generation_id), {"type": "generation.changed"}))
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(FLUSH_TIMEOUT)
+        except TimeoutError:
+            logger.warning("Redis did not take a message within %s s; the row has it", FLUSH_TIMEOUT)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL + INTERVAL_PER_STREAM * len(self._active))
+            try:
+                await self._publish(list(self._active.values()))
+            except Exception:
+                logger.exception("publishing failed; the rows carry the texts")
+
+    async def _publish(self, writings: list[Writing]) -> None:
+        async with self._lock:  # frames of one stream leave in order
+            pairs = [(writing, frame) for writing in writings if (frame := writing.next_frame())]
+            if not pairs:
+                return
+            pipeline = stream_log.shared_client().pipeline(transaction=False)
+            for writing, frame in pairs:
+                stream_log.append(pipeline, writing.generation_id, writing.attempt, frame)
+            try:
+                results = await pipeline.execute(raise_on_error=False)
+            except (RedisError, OSError) as error:
+                self._note(error)
+                return
+            sends = []
+            for (writing, frame), result in zip(pairs, results[::2], strict=True):
+                if stream_log.was_refused(result):
+                    writing.stream.cancel()  # a later attempt writes this generation
+                    continue
+                message: FrameMessage = {"type": "generation.frame", "attempt": writing.attempt, "frame": frame}
+                sends.append(self._send(group_name(writing.generation_id), message))
+            await asyncio.gather(*sends)
+
+    async def _send(self, group: str, message: Any) -> None:
+        try:
+            await get_channel_layer().group_send(group, message)
+        except (RedisError, OSError) as error:
+            self._note(error)
+        else:
+            self._away = False
+
+    def _note(self, error: Exception) -> None:
+        """Log an outage once, not forty times a second."""
+        if not self._away:
+            logger.warning("Redis is away, texts go to their rows only: %s", error)
+        self._away = True
+
+    async def _listen(self) -> None:
+        """Wait for cancels; while Redis is away the checkpoints find them on the rows."""
+        while True:
+            try:
+                layer = get_channel_layer()
+                channel = await layer.new_channel()
+                await layer.group_add(WORKERS_GROUP, channel)
+                while True:
+                    message = await layer.receive(channel)
+                    self._on_cancel(UUID(message["id"]))
+            except (RedisError, OSError) as error:
+                self._note(error)
+                await asyncio.sleep(REDIS_PAUSE)

@@ -1,0 +1,223 @@
+"""One worker process: it claims generations, has engines write them, saves as it goes, and gives back what it cannot end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+
+from generator import selectors, services
+from generator.models import Generation
+from generator.services import Progress
+from generator.worker.publisher import Publisher, Writing
+from generator.worker.registry import version_folder
+from ml.checkpoint import CheckpointError
+from ml.engine import Engine, FinishReason, Request
+from ml.engine_cache import EngineCache
+from ml.registry import RegistryError
+
+logger = logging.getLogger(__name__)
+CHECKPOINT_EVERY = 1.0  # seconds
+DRAIN_PAUSE = 0.3  # seconds
+State = Generation.State
+ENDS = {
+    FinishReason.LENGTH: State.DONE,
+    FinishReason.STOP: State.DONE,
+    FinishReason.CANCELLED: State.CANCELLED,
+    FinishReason.DEADLINE: State.FAILED,
+}
+
+
+_making = threading.Lock()
+
+
+@cache
+def _started() -> Runtime:
+    new = Runtime()
+    new.start()
+    return new
+
+
+def runtime() -> Runtime:
+    """Return this process's runtime, started; the pool's threads may ask for it at once."""
+    with _making:
+        return _started()
+
+
+class Runtime:
+    """Started once a process; `write` runs in the pool's threads."""
+
+    def __init__(self) -> None:
+        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._engines = EngineCache(
+            size=settings.ENGINE_VERSIONS_LOADED,
+            max_streams=settings.ENGINE_MAX_STREAMS,
+            threads=settings.ENGINE_THREADS,
+            step=settings.ENGINE_STEP,
+            on_death=_end_process,
+        )
+        self._publisher = Publisher(self.cancel)
+        self._writings: dict[UUID, Writing] = {}
+        self._draining = threading.Event()
+
+    def start(self) -> None:
+        """Start publishing, checkpoints and heartbeats, and load the live version so that the first visitor need not wait."""
+        self._heartbeat()  # before anything is claimed: a claim by a worker without a row counts as lost
+        self._publisher.start()
+        self._every(settings.WORKER_HEARTBEAT, self._heartbeat)
+        self._every(CHECKPOINT_EVERY, self._checkpoint)
+        if live := selectors.live_version():
+            try:
+                self._engines.get(version_folder(live), live.digest)
+            except (CheckpointError, RegistryError) as error:
+                logger.error("the live version cannot be loaded: %s", error)
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        def loop() -> None:
+            while True:
+                close_old_connections()
+                try:
+                    work()
+                except DatabaseError as error:
+                    logger.warning("%s: the database is busy or away: %s", work.__name__, error)
+                except Exception:
+                    logger.exception("%s failed; it is tried again", work.__name__)
+                time.sleep(seconds)
+
+        threading.Thread(target=loop, name=work.__name__, daemon=True).start()
+
+    def write(self, generation_id: UUID) -> None:
+        """Write one generation to its end, or as far as this process gets."""
+        if self._draining.is_set():
+            time.sleep(DRAIN_PAUSE)  # by then this process takes no more tasks, and another worker gets it
+            services.dispatch(generation_id)
+            return
+        generation = services.generation_claim(generation_id=generation_id, worker_id=self.worker_id)
+        if generation is None:
+            return
+        try:
+            writing = self._submit(generation, self._engine(generation))
+        except Exception as error:  # whatever it is: a claimed row must not stay behind
+            known = isinstance(error, CheckpointError | RegistryError)
+            logger.error("generation %s cannot be written: %s", generation_id, error, exc_info=not known)
+            progress = Progress(generation_id, generation.attempt, generation.text, None)
+            self._give_back(progress, str(error) if known else "The model could not start on this text.")
+            return
+        self._publisher.add(writing)
+        writing.stream.wait()
+        self._publisher.flush(writing)
+        self._settle(writing)
+        del self._writings[generation_id]
+
+    def _engine(self, generation: Generation) -> Engine:
+        version = generation.model_version
+        return self._engines.get(version_folder(version), version.digest)
+
+    def _submit(self, generation: Generation, engine: Engine) -> Writing:
+        unknown = engine.version.vocabulary.unknown_characters(generation.prompt)
+        if unknown:
+            services.generation_note_unknown(generation=generation, characters=unknown)
+        request = Request(
+            prompt=generation.prompt,
+            length=generation.length,
+            seed=generation.seed,
+            temperature=generation.temperature,
+            top_k=generation.top_k,
+            top_p=generation.top_p,
+            stop=tuple(generation.stop),
+            text=generation.text,
+            deadline=settings.GENERATION_DEADLINE,
+        )
+        writing = Writing(generation.pk, generation.attempt, engine.submit(request), unknown)
+        self._writings[generation.pk] = writing
+        if self._draining.is_set():
+            self._engines.drain()  # the signal came between claim and submit
+        return writing
+
+    def _settle(self, writing: Writing) -> None:
+        """Close the row of a finished stream, or give it back."""
+        progress, reason = _progress(writing), writing.stream.reason
+        if reason is FinishReason.DRAINED:
+            _insist(lambda: services.generation_requeue(progress=progress))
+        elif reason is FinishReason.ERROR:
+            return self._give_back(progress, writing.stream.error or "The model failed.")
+        else:
+            state = ENDS[reason] if reason else State.FAILED
+            error = f"Writing took longer than {settings.GENERATION_DEADLINE} s." if state == State.FAILED else ""
+            _insist(lambda: services.generation_finish(progress=progress, state=state, reason=str(reason), error=error))
+        self._publisher.changed(writing.generation_id)
+
+    def _give_back(self, progress: Progress, error: str) -> None:
+        """Let a failed generation be tried again, up to the limit of attempts."""
+        if progress.attempt < settings.GENERATION_MAX_ATTEMPTS:
+            _insist(lambda: services.generation_requeue(progress=progress))
+        else:
+            _insist(lambda: services.generation_finish(progress=progress, state=State.FAILED, reason="error", error=error))
+        self._publisher.changed(progress.generation_id)
+
+    def cancel(self, generation_id: UUID) -> None:
+        """Stop a generation if it is written here."""
+        if writing := self._writings.get(generation_id):
+            writing.stream.cancel()
+
+    def _checkpoint(self) -> None:
+        rows = [_progress(writing) for writing in list(self._writings.values())]
+        if rows:
+            for generation_id in services.generations_checkpoint(rows):
+                self.cancel(generation_id)
+
+    def _heartbeat(self) -> None:
+        services.worker_heartbeat(
+            worker_id=self.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            versions=[engine.version.digest for engine in self._engines.engines()],
+            active=len(self._writings),
+        )
+
+    def drain(self) -> None:
+        """Stop every stream at its next step; the tasks then save and requeue what they hold."""
+        self._draining.set()
+        self._engines.drain()
+
+    def close(self) -> None:
+        """Say good-bye: the heartbeat row goes, so that nobody waits for it to grow old."""
+        services.worker_gone(worker_id=self.worker_id)
+
+
+def _end_process(error: BaseException) -> None:
+    """An engine thread has died: its streams are lost to this process, so another takes over."""
+    logger.critical("the engine died, this process ends and the supervisor starts a new one", exc_info=error)
+    os._exit(os.EX_SOFTWARE)
+
+
+def _insist(write: Callable[[], object]) -> None:
+    """Write a final row, also through a database that is locked or restarting; after that the row is given up as lost."""
+    give_up = time.monotonic() + settings.GENERATION_DEADLINE
+    while True:
+        try:
+            write()
+            return
+        except DatabaseError as error:
+            if time.monotonic() > give_up:
+                raise
+            logger.warning("a final row cannot be written yet: %s", error)
+            close_old_connections()
+            time.sleep(1)
+
+
+def _progress(writing: Writing) -> Progress:
+    first = writing.stream.first_character_at
+    moment = timezone.now() - timedelta(seconds=time.monotonic() - first) if first is not None else None
+    return Progress(writing.generation_id, writing.attempt, writing.stream.text, moment)

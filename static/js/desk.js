@@ -1,0 +1,123 @@
+// The desk: sends a prompt and shows its text in the place where the prompt was typed, at the text's own address.
+
+import { keepClientKey } from "./client-key.js";
+import { copyButtons } from "./copy.js";
+import { countCharacters } from "./counter.js";
+import { enhance } from "./enhance.js";
+import { clearErrors, showErrors, unreadableNumbers } from "./errors.js";
+import { Output } from "./output.js";
+import { post } from "./post.js";
+import { refreshParts } from "./refresh.js";
+import { submitOnShortcut } from "./shortcut.js";
+import { showUnknown } from "./unknown.js";
+
+const form = document.querySelector("[data-desk]");
+const againForm = document.querySelector("[data-again-form]");
+const element = document.querySelector("[data-output]");
+const output = new Output(element);
+const part = (name) => document.querySelector(`[data-${name}]`);
+const renewKey = keepClientKey(form);
+const deskAddress = new URL("/", location.href).pathname;
+let current = null; // {url, prompt, length} of the text on the sheet
+let shown = location.pathname;
+let sending = false;
+
+enhance();
+copyButtons(element);
+submitOnShortcut(form);
+countCharacters(part("prompt-field"), part("counter"));
+part("edit").addEventListener("click", () => {
+  history.pushState(null, "", deskAddress);
+  write();
+});
+addEventListener("popstate", () => {
+  if (location.pathname === shown) return; // only a jump within the page
+  if (location.pathname === deskAddress) write();
+  else location.reload();
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!part("settings").disabled) send();
+});
+againForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  again(event.submitter.value);
+});
+output.addEventListener("end", () => {
+  part("settings").disabled = false;
+  refreshParts(current.url, ["facts"]);
+});
+output.addEventListener("refused", () => (part("settings").disabled = false));
+
+async function send() {
+  const unreadable = unreadableNumbers(form);
+  clearErrors(form);
+  if (Object.keys(unreadable).length) return showErrors(form, unreadable, "");
+  const value = (name) => form.elements.namedItem(name).value; // `elements.length` would be a count
+  const typed = { prompt: value("prompt"), length: Number(value("length")) };
+  await sendTo(form.action, new FormData(form), typed);
+}
+
+async function again(seed) {
+  const body = new FormData(againForm);
+  body.set("seed", seed);
+  clearErrors(form);
+  await sendTo(againForm.action, body, current);
+}
+
+async function sendTo(url, body, { prompt, length }) {
+  if (sending) return;
+  sending = true;
+  form.setAttribute("aria-busy", "true");
+  const answer = await post(url, body);
+  form.removeAttribute("aria-busy");
+  sending = false;
+  if (!answer.ok) return refuse(answer);
+  renewKey();
+  current = { url: answer.data.url, prompt, length };
+  read(answer.data);
+}
+
+function refuse({ data, message }) {
+  const errors = data.errors ?? {};
+  if (errors.prompt) write();
+  showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."));
+}
+
+/** Show the sheet on which the text grows. */
+function read({ url, socket, seed }) {
+  history.pushState(null, "", url);
+  shown = location.pathname;
+  document.title = `${current.prompt.trim().slice(0, 60) || "A text"} – CharRNN Live`;
+  form.dataset.mode = "reading";
+  part("submit").textContent = "Write with these settings";
+  part("writing").hidden = true;
+  part("settings").disabled = true;
+  if (part("recent")) part("recent").hidden = true;
+  element.hidden = false;
+  element.querySelector("[data-prompt]").textContent = current.prompt;
+  showUnknown(part("unknown"), "");
+  againForm.action = `${url}again/`;
+  part("facts").replaceChildren();
+  part("permalink").href = url;
+  part("seed").textContent = seed;
+  part("status").textContent = "Starting";
+  element.scrollIntoView({ block: "nearest" });
+  element.focus({ preventScroll: true });
+  output.listen(socket, { length: current.length, asked: true });
+}
+
+/** Show the prompt again, to change it. */
+function write() {
+  output.close();
+  shown = location.pathname;
+  document.title = "CharRNN Live";
+  form.dataset.mode = "writing";
+  part("submit").textContent = "Continue the text";
+  part("settings").disabled = false;
+  element.hidden = true;
+  part("writing").hidden = false;
+  if (part("recent")) part("recent").hidden = false;
+  refreshParts(deskAddress, ["recent"]);
+  part("prompt-field").focus();
+}

@@ -1,0 +1,20 @@
+// A text's own page: goes on where the server left it, and completes the details when it ends.
+
+import { closableQuestions } from "./confirm.js";
+import { copyButtons } from "./copy.js";
+import { enhance } from "./enhance.js";
+import { Output } from "./output.js";
+import { refreshParts } from "./refresh.js";
+
+const element = document.querySelector("[data-output]");
+
+enhance();
+closableQuestions();
+copyButtons(element);
+
+if (element.dataset.socket !== "ended") {
+  const output = new Output(element);
+  const { socketPath, offset, length, state } = element.dataset;
+  output.addEventListener("end", () => refreshParts(location.href, ["details", "facts"]));
+  output.listen(socketPath, { position: Number(offset), length, state });
+}

@@ -1,0 +1,40 @@
+// Puts what the server refused at the fields it is about, and leads there.
+
+export function clearErrors(form) {
+  for (const place of form.querySelectorAll("[data-error-for]")) setError(form, place, "");
+  setAlert(form, "");
+}
+
+/** Show `errors` ({field: [sentence]}) and, about no field, `message`; focus the first. */
+export function showErrors(form, errors, message) {
+  const rest = message ? [message] : [];
+  for (const [name, sentences] of Object.entries(errors)) {
+    const place = form.querySelector(`[data-error-for="${CSS.escape(name)}"]`);
+    if (place) setError(form, place, sentences.join(" "));
+    else if (name !== "__all__") rest.push(...sentences);
+  }
+  setAlert(form, rest.join(" "));
+  const first = form.querySelector('[aria-invalid="true"]') ?? form.querySelector("[data-alert]:not([hidden])");
+  first?.closest("details")?.setAttribute("open", "");
+  first?.focus();
+}
+
+/** Return an error for each number field that holds something else; browsers send those as if they were empty. */
+export function unreadableNumbers(form) {
+  const bad = [...form.elements].filter((field) => field.validity?.badInput);
+  return Object.fromEntries(bad.map((field) => [field.name, ["Enter a number."]]));
+}
+
+function setError(form, place, sentence) {
+  place.textContent = sentence;
+  place.hidden = !sentence;
+  const field = form.elements.namedItem(place.dataset.errorFor); // `elements.length` would be a count
+  if (sentence) field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}
+
+function setAlert(form, sentence) {
+  const alert = form.querySelector("[data-alert]");
+  alert.textContent = sentence;
+  alert.hidden = !sentence;
+}

@@ -1,0 +1,131 @@
+// The socket of one generation. Offsets count code points, as the server's do; every character is passed on exactly once.
+
+const FINAL = new Map([
+  [4400, "The server did not understand this page. Reload it."],
+  [4401, "This text belongs to another sign-in. Sign in again, then reload the page."],
+  [4404, "This text does not exist any more, or it is not yours."],
+  [4429, "This page sent too many messages and was cut off. Wait a moment, then reload it."],
+]);
+const BACKOFF_FIRST = 300; // ms
+const BACKOFF_CAP = 5000;
+const SILENCE = 12000; // ms; the server says something at least every 5 s
+
+/**
+ * Events: "socket" (detail: connecting | open | reconnecting | ended), "snapshot", "chars" ({text, ...}: only what is new),
+ * "alive", "end" (the frame), "refused" (detail: a sentence; nothing more will come).
+ */
+export class Stream extends EventTarget {
+  #path;
+  #socket = null;
+  #failures = 0;
+  #retryTimer = 0;
+  #silenceTimer = 0;
+  #cancelWanted = false;
+  #over = false;
+
+  constructor(path, position = 0) {
+    super();
+    this.#path = path;
+    this.position = position;
+    addEventListener("online", this.#hurry);
+  }
+
+  open() {
+    this.#say("socket", this.#failures ? "reconnecting" : "connecting");
+    this.#connect();
+  }
+
+  /** Ask for a stop; asked again after a reconnect, for the first message may have been lost. */
+  cancel() {
+    this.#cancelWanted = true;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#sendCancel();
+  }
+
+  /** Stop listening; the generation goes on without this page. */
+  close() {
+    this.#over = true;
+    clearTimeout(this.#retryTimer);
+    this.#drop();
+    removeEventListener("online", this.#hurry);
+  }
+
+  #connect() {
+    const url = new URL(this.#path, location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("after", this.position);
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    this.#listenForSilence();
+    socket.addEventListener("message", (event) => socket === this.#socket && this.#receive(JSON.parse(event.data)));
+    socket.addEventListener("close", (event) => socket === this.#socket && this.#closed(event.code));
+  }
+
+  #receive(frame) {
+    this.#listenForSilence();
+    if (frame.type === "snapshot") {
+      this.#failures = 0;
+      this.#say("socket", "open");
+      if (this.#cancelWanted) this.#sendCancel();
+      this.#take(frame);
+    } else if (frame.type === "chars") this.#take(frame);
+    else if (frame.type === "end") this.#end(frame);
+    else if (frame.type === "alive") this.#say("alive", frame);
+  }
+
+  /** Pass on what continues the position, drop what is known, and fetch again what is missing. */
+  #take(frame) {
+    const known = this.position - frame.offset;
+    if (known < 0) return this.#reconnect();
+    const text = Array.from(frame.text).slice(known);
+    if (!text.length && frame.type === "chars") return;
+    const offset = this.position;
+    this.position += text.length;
+    this.#say(frame.type, { ...frame, offset, text: text.join(""), surprisal: frame.surprisal?.slice(known) });
+  }
+
+  #end(frame) {
+    if (frame.length > this.position) return this.#reconnect();
+    this.close();
+    this.#say("end", frame);
+  }
+
+  #closed(code) {
+    if (FINAL.has(code)) {
+      this.close();
+      this.#say("refused", FINAL.get(code));
+    } else this.#reconnect();
+  }
+
+  #reconnect() {
+    this.#drop();
+    const limit = Math.min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** this.#failures++);
+    this.#say("socket", "reconnecting");
+    this.#retryTimer = setTimeout(() => this.#connect(), Math.random() * limit);
+  }
+
+  #hurry = () => {
+    if (this.#over || this.#socket) return;
+    clearTimeout(this.#retryTimer);
+    this.#connect();
+  };
+
+  #drop() {
+    clearTimeout(this.#silenceTimer);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+  }
+
+  #listenForSilence() {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#reconnect(), SILENCE);
+  }
+
+  #sendCancel() {
+    this.#socket.send(JSON.stringify({ type: "cancel" }));
+  }
+
+  #say(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

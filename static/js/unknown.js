@@ -1,0 +1,12 @@
+// Names the characters of the prompt that the model does not know.
+
+export function showUnknown(notice, text) {
+  const glyphs = [...new Set(Array.from(text))].map((character) => {
+    const glyph = document.createElement("span");
+    glyph.className = "glyph";
+    glyph.textContent = character;
+    return glyph;
+  });
+  notice.querySelector("[data-unknown-list]").replaceChildren(...glyphs.flatMap((glyph, index) => (index ? [" ", glyph] : [glyph])));
+  notice.hidden = !glyphs.length;
+}

@@ -1,0 +1,58 @@
+"""Rows and clients for tests without servers. Nothing is sent anywhere: on_commit does not fire in these transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from generator.models import Generation, ModelVersion, Owner
+from generator.owners import VISITOR_KEY
+
+
+def make_version(number: int = 1, **fields: Any) -> ModelVersion:
+    now = timezone.now()
+    values = {"digest": f"{number:064x}", "vocabulary_size": 90, "created_at": now, "synced_at": now, **fields}
+    return ModelVersion.objects.create(name="charrnn", version=number, **values)
+
+
+@pytest.fixture
+def live(db: None) -> ModelVersion:
+    return make_version(1, is_live=True, metrics={"validation_nats_per_char": 1.4})
+
+
+def visitor_client(visitor: str) -> Client:
+    client = Client(headers={"accept": "application/json"})
+    session = client.session
+    session[VISITOR_KEY] = visitor
+    session.save()
+    return client
+
+
+@pytest.fixture
+def owner() -> Owner:
+    return Owner(visitor="a" * 32)
+
+
+@pytest.fixture
+def client(db: None, owner: Owner) -> Client:
+    """The browser of `owner`, asking for JSON."""
+    return visitor_client(owner.visitor)
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """The browser of somebody else."""
+    return visitor_client("b" * 32)
+
+
+@pytest.fixture
+def make_generation(live: ModelVersion, owner: Owner) -> Callable[..., Generation]:
+    def make(**fields: Any) -> Generation:
+        values = {"prompt": "Once", "length": 100, "temperature": 0.7, "seed": 7, "model_version": live, **owner.fields, **fields}
+        return Generation.objects.create(**values)
+
+    return make

@@ -1,0 +1,66 @@
+"""What a browser may say, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from generator import events
+from generator.models import Generation
+
+
+def test_cancel_is_understood() -> None:
+    assert events.parse_client_message('{"type": "cancel"}', 100) == "cancel"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (None, "binary"),
+        ("x" * 101, "too_large"),
+        ("é" * 60, "too_large"),
+        ("", "bad_json"),
+        ("{", "bad_json"),
+        ("NaN", "bad_json"),
+        ('{"type": NaN}', "bad_json"),
+        ("[" * 100, "bad_json"),
+        ('{"type": "cancel", "type": "cancel"}', "bad_json"),
+        ("[]", "unknown_type"),
+        ('"cancel"', "unknown_type"),
+        ("null", "unknown_type"),
+        ("{}", "unknown_type"),
+        ('{"type": "start"}', "unknown_type"),
+        ('{"type": ["cancel"]}', "unknown_type"),
+        ('{"type": {"a": 1}}', "unknown_type"),
+    ],
+)
+def test_anything_else_is_an_error_with_a_code(text: str | None, code: str) -> None:
+    with pytest.raises(events.ClientError) as caught:
+        events.parse_client_message(text, 100)
+    assert caught.value.frame["code"] == code
+    assert caught.value.frame["message"]
+
+
+def test_deep_nesting_is_bad_json_and_no_crash() -> None:
+    with pytest.raises(events.ClientError) as caught:
+        events.parse_client_message("[" * 15_000 + "]" * 15_000, 100_000)
+    assert caught.value.frame["code"] in {"bad_json", "unknown_type"}
+
+
+def test_the_end_frame_carries_hash_and_timings(make_generation: Callable[..., Generation]) -> None:
+    generation = make_generation(state="done", finish_reason="length", text="héllo")
+    generation.started_at = generation.created_at + timedelta(seconds=1)
+    generation.first_character_at = generation.created_at + timedelta(seconds=2)
+    generation.finished_at = generation.created_at + timedelta(seconds=4)
+    frame = events.end_frame(generation)
+    assert frame["length"] == 5
+    assert frame["sha256"] == "3c48591d8d098a4538f5e013dfcf406e948eac4d3277b10bf614e295d6068179"
+    assert frame["stats"] == {"queued": 1.0, "first_character": 2.0, "writing": 2.0, "characters_per_second": 2}
+
+
+def test_timings_that_never_came_are_none(make_generation: Callable[..., Generation]) -> None:
+    generation = make_generation(state="cancelled", finished_at=timezone.now())
+    assert set(events.stats(generation).values()) == {None}

@@ -1,0 +1,151 @@
+"""History: newest first, searched and filtered, and robust against odd addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from generator import selectors
+from generator.models import Generation, ModelVersion, Owner
+from tests.generator.conftest import make_version
+
+Make = Callable[..., Generation]
+
+
+def shown(owner: Owner, **filters: object) -> list[str]:
+    return [row.prompt_excerpt for row in selectors.generation_list(owner, **filters)]  # type: ignore[arg-type, attr-defined]
+
+
+def test_newest_first(make_generation: Make, owner: Owner) -> None:
+    for prompt in ("first", "second", "third"):
+        make_generation(prompt=prompt)
+    assert shown(owner) == ["third", "second", "first"]
+
+
+def test_search_looks_into_prompt_and_text(make_generation: Make, owner: Owner) -> None:
+    make_generation(prompt="The Whale", text="far away")
+    make_generation(prompt="A cat", text="and a whale")
+    make_generation(prompt="A dog", text="barked")
+    assert shown(owner, query="whale") == ["A cat", "The Whale"]
+
+
+@pytest.mark.parametrize("character", ["%", "_", "'", '"', "\\", "--", ";"])
+def test_search_takes_every_character_literally(make_generation: Make, owner: Owner, character: str) -> None:
+    make_generation(prompt="plain")
+    make_generation(prompt=f"with {character} in it")
+    assert shown(owner, query=character) == [f"with {character} in it"]
+
+
+def test_filters_by_version_and_state(make_generation: Make, owner: Owner) -> None:
+    make_generation(prompt="old", model_version=make_version(2), state="done")
+    make_generation(prompt="failed", state="failed")
+    make_generation(prompt="done", state="done")
+    assert shown(owner, version=2) == ["old"]
+    assert shown(owner, state="failed") == ["failed"]
+    assert shown(owner, version=1, state="done") == ["done"]
+    assert shown(owner, version=77) == []
+
+
+def test_a_list_does_not_read_whole_texts(make_generation: Make, owner: Owner) -> None:
+    make_generation(text="x" * 5000)
+    row = selectors.generation_list(owner)[0]
+    assert {"text", "prompt"} <= row.get_deferred_fields()
+    assert (len(row.text_excerpt), row.text_length) == (selectors.EXCERPT, 5000)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=-1",
+        "page=0",
+        "page=1000000000",
+        "page=text",
+        "version=text",
+        "version=-1",
+        "version=99999999999999999999",
+        "state=odd",
+    ],
+)
+def test_an_odd_address_shows_a_sensible_list(client: Client, make_generation: Make, query: str) -> None:
+    make_generation()
+    assert client.get(f"/history/?{query}").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["q=%00", "q=%ED%A0%80", "q=" + "x" * 5000, "q=%25_%27%22", "order=password"])
+def test_an_odd_search_is_answered(client: Client, live: ModelVersion, query: str) -> None:
+    assert client.get(f"/history/?{query}").status_code == 200
+
+
+def test_pages_hold_twenty(client: Client, make_generation: Make) -> None:
+    for number in range(21):
+        make_generation(prompt=f"prompt number {number:02d}.")
+    first, second = (client.get(f"/history/?page={page}").content.decode() for page in (1, 2))
+    assert first.count("prompt number") == 20
+    assert "prompt number 00." in second
+    assert "prompt number 01." not in second
+
+
+def test_export_as_text_is_prompt_and_text(client: Client, make_generation: Make) -> None:
+    response = client.get(f"{make_generation(prompt='One ', text='two é').get_absolute_url()}export.txt")
+    assert response.content.decode() == "One two é"
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert response["Content-Disposition"].startswith("attachment;")
+
+
+def test_export_as_json_has_all_it_takes_to_repeat_a_text(client: Client, make_generation: Make) -> None:
+    generation = make_generation(text="two", seed=2**64 - 1, top_k=5, top_p=0.5, stop=["x"])
+    document = client.get(f"{generation.get_absolute_url()}export.json").json()
+    expected = {
+        "prompt": "Once",
+        "text": "two",
+        "sha256": generation.sha256,
+        "seed": "18446744073709551615",
+        "length": 100,
+        "temperature": 0.7,
+        "top_k": 5,
+        "top_p": 0.5,
+        "stop": ["x"],
+    }
+    assert {name: document[name] for name in expected} == expected
+    assert document["model"] == {"name": "charrnn", "version": 1, "digest": f"{1:064x}"}
+
+
+def test_delete_removes_the_row(client: Client, make_generation: Make) -> None:
+    generation = make_generation(state="done")
+    assert client.post(f"{generation.get_absolute_url()}delete/").status_code == 204
+    assert not Generation.objects.exists()
+
+
+def test_deleting_a_parent_keeps_the_child(client: Client, make_generation: Make) -> None:
+    parent = make_generation(state="done")
+    child = make_generation(parent=parent)
+    client.post(f"{parent.get_absolute_url()}delete/")
+    child.refresh_from_db()
+    assert child.parent is None
+
+
+def test_run_again_repeats_seed_and_version(client: Client, make_generation: Make) -> None:
+    old = make_version(2)
+    generation = make_generation(seed=42, top_k=9, stop=["x"], model_version=old, state="done")
+    response = client.post(f"{generation.get_absolute_url()}again/", {"seed": "same"})
+    again = Generation.objects.get(pk=response.json()["id"])
+    names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed", "model_version")
+    assert {name: getattr(again, name) for name in names} == {name: getattr(generation, name) for name in names}
+    assert again.parent == generation
+
+
+def test_generate_again_draws_a_new_seed(client: Client, make_generation: Make) -> None:
+    generation = make_generation(seed=42)
+    response = client.post(f"{generation.get_absolute_url()}again/", {"seed": "new"})
+    assert response.json()["seed"] != "42"
+
+
+def test_a_replay_is_judged_by_its_hash(make_generation: Make) -> None:
+    parent = make_generation(state="done", text="same")
+    verdicts = [
+        selectors.replay_verdict(make_generation(parent=parent, **{"state": "done", **fields}))
+        for fields in ({"text": "same"}, {"text": "other"}, {"text": "same", "seed": 8}, {"text": "sa", "state": "running"})
+    ]
+    assert verdicts == ["identical", "different", "", ""]

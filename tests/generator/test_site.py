@@ -1,0 +1,69 @@
+"""What stands before every page and socket: the policy, the origin check, and settings fit for production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from charrnn_site.middleware import SameOriginSockets
+
+
+@pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/", "/nothing/here/", "/healthz"])
+def test_every_answer_carries_the_policy(db: None, path: str) -> None:
+    policy = Client().get(path)["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://localhost:8000", "localhost:8000", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
+        ("https://desk.example", "localhost:8000", True),  # named in CSRF_TRUSTED_ORIGINS below
+        ("https://localhost:8000", "localhost:8000", False),
+        ("http://localhost:9000", "localhost:8000", False),
+        ("http://localhost", "localhost:8000", False),
+        ("http://localhost:8000.evil.example", "localhost:8000", False),
+        ("http://evil.example", "localhost:8000", False),
+        ("http://evil.example", "evil.example", False),  # a rebound name: not an allowed host
+        ("null", "localhost:8000", False),
+        ("", "localhost:8000", False),
+        ("", "", False),
+        ("http://", "", False),
+    ],
+)
+def test_a_socket_comes_from_this_very_site(settings: Any, origin: str, host: str, allowed: bool) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example"]
+    assert SameOriginSockets._allowed(origin, host, "ws") is allowed
+
+
+def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "charrnn_site.settings",
+        "DATA_DIR": str(tmp_path),
+        "HTTPS": "true",
+        "ALLOWED_HOSTS": "desk.example",
+        "SECRET_KEY": "",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_web_process_loads_no_model_and_no_registry_client(tmp_path: Path) -> None:
+    code = (
+        "import sys, charrnn_site.asgi; "
+        "print([name for name in ('torch', 'onnxruntime', 'onnx', 'mlflow', 'ml') if name in sys.modules])"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "charrnn_site.settings", "DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

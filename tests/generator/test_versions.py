@@ -1,0 +1,151 @@
+"""The mirror of the registry, the one live version, and the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import IntegrityError
+from django.test import Client
+from django.utils import timezone
+
+from generator import versions
+from generator.models import ModelVersion, Promotion
+from tests.generator.conftest import make_version
+
+ACTION_URL = "/admin/generator/modelversion/"
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    user = User.objects.create_user("sam", password="a-long-enough-one", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
+    return user
+
+
+@pytest.fixture
+def promoter(staff: User) -> User:
+    staff.user_permissions.add(Permission.objects.get(codename="promote_modelversion"))
+    return User.objects.get(pk=staff.pk)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def make_live(client: Client, *chosen: ModelVersion) -> Any:
+    fields = {"action": "make_live", "_selected_action": [version.pk for version in chosen]}
+    return client.post(ACTION_URL, fields, follow=True)
+
+
+def test_two_versions_cannot_be_live(live: ModelVersion) -> None:
+    with pytest.raises(IntegrityError):
+        make_version(2, is_live=True)
+
+
+def test_a_switch_leaves_exactly_one_live(live: ModelVersion) -> None:
+    other = make_version(2)
+    versions.version_switch(version=other)
+    assert list(ModelVersion.objects.filter(is_live=True)) == [other]
+
+
+def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion) -> None:
+    fields: dict[str, Any] = {
+        "name": "charrnn",
+        "version": 1,
+        "digest": live.digest,
+        "title": "new title",
+        "run_id": "r",
+        "vocabulary_size": 90,
+        "parameters": {"hidden_size": "512"},
+        "metrics": {},
+        "created_at": timezone.now(),
+    }
+    versions.versions_mirror([fields, {**fields, "version": 2}])
+    assert list(ModelVersion.objects.values_list("version", "title", "is_live")) == [
+        (2, "new title", False),
+        (1, "new title", True),
+    ]
+
+
+def test_a_done_promotion_switches_and_closes(live: ModelVersion, promoter: User) -> None:
+    other = make_version(2)
+    promotion = Promotion.objects.create(requested_by=promoter, from_version=live, to_version=other)
+    versions.promotion_accept(promotion=promotion, evidence="checked")
+    promotion.refresh_from_db()
+    assert (promotion.outcome, promotion.evidence) == ("done", "checked")
+    assert promotion.finished_at is not None
+    assert ModelVersion.objects.get(is_live=True) == other
+
+
+def test_a_refused_promotion_leaves_the_live_version(live: ModelVersion, promoter: User) -> None:
+    promotion = Promotion.objects.create(requested_by=promoter, from_version=live, to_version=make_version(2))
+    versions.promotion_refuse(promotion=promotion, evidence="NaN weights")
+    versions.promotion_refuse(promotion=promotion, evidence="a second time")
+    promotion.refresh_from_db()
+    assert (promotion.outcome, promotion.evidence) == ("refused", "NaN weights")
+    assert ModelVersion.objects.get(is_live=True) == live
+
+
+def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: User) -> None:
+    other = make_version(2)
+    Promotion.objects.create(requested_by=promoter, to_version=other)
+    with pytest.raises(versions.PromotionConflict):
+        versions.promotion_request(version=other, user=promoter)
+
+
+def test_without_a_broker_a_switch_is_refused_with_the_reason(live: ModelVersion, promoter: User) -> None:
+    page = make_live(signed_in(promoter), make_version(2))
+    assert "The broker could not be reached." in page.content.decode()
+    assert Promotion.objects.get().outcome == "refused"
+
+
+def test_staff_without_the_permission_are_refused_and_in_the_ledger(live: ModelVersion, staff: User) -> None:
+    other = make_version(2)
+    assert make_live(signed_in(staff), other).status_code == 403
+    entry = Promotion.objects.get()
+    assert (entry.requested_by, entry.to_version, entry.outcome) == (staff, other, "refused")
+    assert ModelVersion.objects.get(is_live=True) == live
+
+
+def test_users_and_visitors_do_not_reach_the_action(live: ModelVersion, django_user_model: Any) -> None:
+    other = make_version(2)
+    user = django_user_model.objects.create_user("ada", password="a-long-enough-one")
+    for client in (Client(), signed_in(user)):
+        page = make_live(client, other)
+        assert page.redirect_chain[-1][0].startswith("/admin/login/")
+    assert ModelVersion.objects.get(is_live=True) == live
+
+
+def test_the_action_is_offered_only_with_the_permission(live: ModelVersion, staff: User) -> None:
+    assert "make_live" not in signed_in(staff).get(ACTION_URL).content.decode()
+    staff.user_permissions.add(Permission.objects.get(codename="promote_modelversion"))
+    assert "make_live" in signed_in(User.objects.get(pk=staff.pk)).get(ACTION_URL).content.decode()
+
+
+def test_one_version_is_made_live_at_a_time(live: ModelVersion, promoter: User) -> None:
+    page = make_live(signed_in(promoter), make_version(2), make_version(3))
+    assert "Select exactly one version" in page.content.decode()
+    assert not Promotion.objects.exists()
+
+
+def test_the_live_version_needs_no_switch(live: ModelVersion, promoter: User) -> None:
+    assert "is live already" in make_live(signed_in(promoter), live).content.decode()
+    assert not Promotion.objects.exists()
+
+
+@pytest.mark.parametrize("model", ["modelversion", "promotion", "generation", "worker"])
+def test_admin_rows_are_read_only(live: ModelVersion, admin_client: Client, model: str) -> None:
+    assert admin_client.get(f"/admin/generator/{model}/").status_code == 200
+    assert admin_client.get(f"/admin/generator/{model}/add/").status_code == 403
+
+
+def test_a_generation_can_be_looked_at_but_not_changed(admin_client: Client, make_generation: Any) -> None:
+    generation = make_generation(text="what was written")
+    url = f"/admin/generator/generation/{generation.pk}/change/"
+    assert b"what was written" in admin_client.get(url).content
+    assert admin_client.post(url, {"text": "forged"}).status_code == 403
+    assert admin_client.post(f"/admin/generator/generation/{generation.pk}/delete/", {"post": "yes"}).status_code == 403
