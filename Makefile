@@ -1,0 +1,67 @@
+# `make run` starts everything, `make test` checks everything; both set up what they need. The virtual environment is .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: run test lint types test-unit test-integration test-e2e test-tools bench-engine screenshots clean
+
+run: $(VENV)/installed-run
+	@exec $(BIN)/python manage.py up
+
+# A check that fails ends the run: the later ones need what the earlier ones assert.
+test: $(VENV)/installed-test test-tools
+	$(MAKE) lint
+	$(MAKE) types
+	$(MAKE) test-unit
+	$(MAKE) test-integration
+	$(MAKE) test-e2e
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+test-unit: $(VENV)/installed-test
+	$(PYTEST) tests/ml tests/generator
+
+test-integration: $(VENV)/installed-test test-tools
+	$(PYTEST) tests/integration
+
+test-e2e: $(VENV)/installed-test test-tools
+	$(PYTEST) tests/e2e
+
+test-tools:
+	@deploy/test-tools.sh
+
+bench-engine: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks.bench_engine
+
+# Of the copy that runs at URL (`make run` in another terminal).
+screenshots: $(VENV)/installed-test test-tools
+	$(BIN)/python docs/screenshots.py $(or $(URL),http://127.0.0.1:$(or $(PORT),8000))
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is newer than the lists it installed; a second run therefore installs nothing and asks no network.
+$(VENV)/installed-run: requirements.txt constraints.txt | $(BIN)/python
+	@echo "Installing the requirements (the first time takes a minute or two)"
+	$(PIP) install --quiet --requirement requirements.txt
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed-run requirements-dev.txt requirements-train.txt constraints.txt
+	@echo "Installing what the tests and training need"
+	$(PIP) install --quiet --requirement requirements-train.txt --requirement requirements-dev.txt
+	@touch $@
+
+$(BIN)/python:
+	@python="$$(deploy/find-python.sh)" || exit 1; \
+	echo "Making the virtual environment $(VENV) with $$python (the pinned versions are checked on Python 3.11)"; \
+	"$$python" -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip

@@ -1,0 +1,71 @@
+"""Whose text is whose: visitors, accounts, and what one person sees of another."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.pages import begin, exported, wait_for_end
+from tests.stack import Stack
+
+PASSWORD = "correct horse battery"
+
+
+def test_two_visitors_do_not_see_each_other(page: Page, stack: Stack) -> None:
+    begin(page, "My secret diary", length=30)
+    wait_for_end(page)
+    path = page.url.removeprefix(stack.base_url)
+    other = stack.visitor()
+    other.submit(prompt="Somebody else", length=10)
+    assert "My secret diary" not in other.get("/history/").text
+    assert "My secret diary" not in other.get("/").text
+    assert [other.get(path + end).status_code for end in ("", "export.txt", "export.json")] == [404, 404, 404]
+    assert [other.post(path + end).status_code for end in ("cancel/", "delete/", "again/")] == [404, 404, 404]
+    page.goto("/history/")
+    expect(page.locator("[data-row]")).to_have_count(1)
+    assert exported_after_return(page)["prompt"] == "My secret diary"
+
+
+def exported_after_return(page: Page) -> dict[str, object]:
+    page.locator("[data-row] a").click()
+    page.wait_for_url("**/generations/**")
+    return exported(page)
+
+
+def test_signing_up_takes_a_visitors_texts_along_and_signing_out_leaves_them(page: Page) -> None:
+    begin(page, "Written before the account", length=30)
+    wait_for_end(page)
+    page.get_by_role("link", name="Sign up").click()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password:", exact=True).fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
+    page.get_by_role("button", name="Make the account").click()
+    expect(page.get_by_text("Signed in as ada")).to_be_visible()
+    page.get_by_role("link", name="History").click()
+    expect(page.locator("[data-row]")).to_contain_text("Written before the account")
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    page.goto("/history/")
+    expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+
+    page.get_by_role("link", name="Sign in").click()
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.goto("/history/")
+    expect(page.locator("[data-row]")).to_have_count(1)
+
+
+def test_sign_in_and_sign_up_say_what_is_wrong(page: Page, problems: list[str]) -> None:
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill("nobody")
+    page.get_by_label("Password").fill("nothing")
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("correct username and password")
+    page.goto("/accounts/signup/")
+    page.get_by_label("Username").fill("bob")
+    page.get_by_label("Password:", exact=True).fill("12345678")
+    page.get_by_label("Password confirmation").fill("12345678")
+    page.get_by_role("button", name="Make the account").click()
+    expect(page.get_by_text("too common").first).to_be_visible()
+    problems.clear()  # the browser reports the 400

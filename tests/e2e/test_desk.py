@@ -1,0 +1,205 @@
+"""The desk: a prompt is typed, and its text is watched as it grows."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.pages import LONG, begin, exported, fact, output, shown_text, wait_for_end, wait_for_frames
+
+PERMALINK = re.compile(r"/generations/[0-9a-f-]{36}/$")
+
+
+def test_characters_arrive_live_survive_a_reload_and_can_be_replayed(page: Page) -> None:
+    begin(page, "It was the best of times, it was the", length=LONG)
+    wait_for_frames(page, 3)
+    expect(page).to_have_url(PERMALINK)
+    expect(page.locator("[data-status]")).to_have_text("Generating")
+    expect(page.locator("[data-prompt]")).to_have_text("It was the best of times, it was the")
+    assert 0 < fact(page, "offset") < LONG
+    part = shown_text(page)
+
+    page.reload()
+    wait_for_end(page)
+    expect(page.locator("[data-status]")).to_have_text(f"Done, {LONG} characters")
+    row = exported(page)
+    assert len(row["text"]) == LONG
+    assert shown_text(page) == row["text"]
+    assert row["text"].startswith(part)
+    assert part
+
+    page.get_by_role("button", name="Replay this seed").click()
+    page.wait_for_url(lambda url: row["id"] not in url)
+    wait_for_end(page)
+    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "identical")
+    replay = exported(page)
+    assert (replay["seed"], replay["sha256"]) == (row["seed"], row["sha256"])
+    assert replay["id"] != row["id"]
+    assert shown_text(page) == row["text"]
+
+
+def test_stop_keeps_what_was_written(page: Page) -> None:
+    begin(page, "The whale", length=LONG)
+    wait_for_frames(page, 1)
+    page.get_by_role("button", name="Stop").click()
+    wait_for_end(page, "cancelled")
+    row = exported(page)
+    assert (row["state"], row["finish_reason"]) == ("cancelled", "cancelled")
+    assert 0 < len(row["text"]) < LONG
+    assert shown_text(page) == row["text"]
+    expect(page.locator("[data-status]")).to_have_text(f"Stopped after {len(row['text'])} characters")
+    expect(page.get_by_role("button", name="Generate again")).to_be_focused()
+
+
+def test_generate_again_draws_another_seed_and_replay_the_same(page: Page) -> None:
+    begin(page, "Call me")
+    wait_for_end(page)
+    first = exported(page)
+
+    page.get_by_role("button", name="Generate again").click()
+    page.wait_for_url(lambda url: first["id"] not in url)
+    wait_for_end(page)
+    second = exported(page)
+    assert second["seed"] != first["seed"]
+    assert second["sha256"] != first["sha256"]
+    assert shown_text(page) == second["text"]
+
+    page.get_by_role("button", name="Replay this seed").click()
+    page.wait_for_url(lambda url: second["id"] not in url)
+    wait_for_end(page)
+    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "identical")
+    assert exported(page)["sha256"] == second["sha256"]
+
+
+def test_settings_reach_the_model_and_a_64_bit_seed_is_kept_exactly(page: Page) -> None:
+    begin(page, "Mr. Darcy", length=120, Temperature="0.35", **{"Top-k": "7", "Seed": str(2**64 - 1)})
+    wait_for_end(page)
+    row = exported(page)
+    assert (row["length"], row["temperature"], row["top_k"], row["seed"]) == (120, 0.35, 7, str(2**64 - 1))
+    expect(page.get_by_text(f"seed {2**64 - 1}")).to_be_visible()
+
+
+def test_the_prompt_can_be_edited_after_a_text(page: Page) -> None:
+    begin(page, "The old man", length=50)
+    wait_for_end(page)
+    page.get_by_role("button", name="Edit the prompt").click()
+    prompt = page.get_by_label("The start of the text")
+    expect(prompt).to_be_focused()
+    expect(prompt).to_have_value("The old man")
+    expect(page).to_have_url(re.compile("/$"))
+    prompt.fill("The young man")
+    prompt.press("Control+Enter")
+    page.wait_for_url(PERMALINK)
+    wait_for_end(page)
+    assert exported(page)["prompt"] == "The young man"
+
+
+def test_back_leads_from_a_text_to_its_prompt(page: Page) -> None:
+    begin(page, "Long ago", length=50)
+    wait_for_end(page)
+    page.go_back()
+    expect(page.get_by_label("The start of the text")).to_have_value("Long ago")
+    page.go_forward()
+    expect(page.locator("[data-details]")).to_be_visible()
+    assert exported(page)["prompt"] == "Long ago"
+
+
+def test_characters_the_model_does_not_know_are_named(page: Page) -> None:
+    begin(page, "Snow ☃ and 😀 fell", length=40)
+    wait_for_end(page)
+    notice = page.locator("[data-unknown]")
+    expect(notice).to_be_visible()
+    expect(notice).to_have_text("The model does not know ☃ 😀; it read each as an unknown symbol.")
+    assert set(exported(page)["unknown_characters"]) == {"☃", "😀"}
+    page.reload()
+    expect(notice).to_have_text("The model does not know ☃ 😀; it read each as an unknown symbol.")
+
+
+def test_markup_in_a_prompt_is_shown_as_text(page: Page) -> None:
+    prompt = "<script>document.title = 'hacked'</script> {{ 7|add:7 }} <img src=x onerror=alert(1)> & so on"
+    begin(page, prompt, length=20)
+    wait_for_end(page)
+    for path in (page.url, "/history/", "/"):
+        page.goto(path)
+        assert prompt[:40] in (page.locator(".prompt:visible").first.text_content() or "")
+        assert page.title() != "hacked"
+        assert page.locator("main script, main img").count() == 0
+
+
+def test_an_empty_prompt_lets_the_model_begin(page: Page) -> None:
+    begin(page, "", length=30)
+    wait_for_end(page)
+    assert len(shown_text(page)) == 30
+
+
+def test_errors_stand_at_their_fields_and_the_first_has_the_focus(page: Page, problems: list[str]) -> None:
+    begin(page, "Once upon a time", length=0, Temperature="99", Seed="1.5")
+    length = page.get_by_label("Length", exact=True)
+    expect(length).to_be_focused()
+    for name in ("Length", "Temperature", "Seed"):
+        field = page.get_by_label(name, exact=True)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_accessible_description(re.compile(r"(Ensure|Enter) "))
+    expect(page.get_by_label("The start of the text")).to_have_value("Once upon a time")
+    expect(page).to_have_url(re.compile("/$"))
+    assert all("400" in problem for problem in problems)
+    problems.clear()
+
+    length.fill("20")
+    page.get_by_label("Temperature", exact=True).fill("0.5")
+    page.get_by_label("Seed", exact=True).fill("")
+    page.get_by_role("button", name="Continue the text").click()
+    wait_for_end(page)
+    assert page.locator("[aria-invalid=true]").count() == 0
+
+
+def test_an_error_under_more_opens_it(page: Page, problems: list[str]) -> None:
+    page.goto("/")
+    page.locator("[data-more] summary").click()
+    page.get_by_label("Top-p").fill("7")
+    page.locator("[data-more] summary").click()
+    page.get_by_role("button", name="Continue the text").click()
+    expect(page.get_by_label("Top-p")).to_be_focused()
+    problems.clear()
+
+
+def test_a_full_house_is_said_with_the_time_to_wait(page: Page, problems: list[str]) -> None:
+    body = '{"errors": {"__all__": ["Very many texts are waiting."]}}'
+    page.route("**/generations/", lambda route: route.fulfill(status=503, body=body, headers={"Retry-After": "15"}))
+    begin(page, "Once")
+    expect(page.get_by_role("alert")).to_have_text("Very many texts are waiting. Try again in 15 seconds.")
+    problems.clear()
+
+
+def test_a_lost_answer_keeps_the_prompt_and_the_retry_makes_one_text(page: Page, problems: list[str]) -> None:
+    keys: list[str] = []
+
+    def lose_the_answer(route) -> None:  # type: ignore[no-untyped-def]
+        keys.append(re.findall(r'name="client_key"\s+(\w+)', route.request.post_data)[0])
+        if len(keys) == 1:
+            route.fetch()
+            return route.abort()
+        route.continue_()
+
+    page.route("**/generations/", lose_the_answer)
+    begin(page, "In the beginning", length=40)
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_label("The start of the text")).to_have_value("In the beginning")
+    problems.clear()
+    page.get_by_role("button", name="Continue the text").click()
+    wait_for_end(page)
+    assert keys[0] == keys[1]
+    page.goto("/history/")
+    expect(page.locator("[data-row]")).to_have_count(1)
+
+
+def test_the_shortcut_works_from_a_setting(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("The start of the text").fill("Short")
+    length = page.get_by_label("Length", exact=True)
+    length.fill("25")
+    length.press("Control+Enter")
+    wait_for_end(page)
+    assert fact(page, "offset") == 25
+    expect(output(page)).to_be_visible()

@@ -1,0 +1,107 @@
+"""The socket as the page lives with it: losses, repeats, breaks, waiting, refusals, and a text that outgrows the window."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from tests.e2e.pages import LONG, begin, exported, output, shown_text, wait_for_end
+
+
+def test_a_socket_that_loses_repeats_and_breaks_shows_every_character_once(page: Page) -> None:
+    sockets: list[str] = []
+
+    def unreliable(route: WebSocketRoute) -> None:
+        number, frames = len(sockets), 0
+        sockets.append(route.url)
+        server = route.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            nonlocal frames
+            frames += '"chars"' in str(message)
+            if number == 0 and frames == 2:
+                return  # lost
+            if number == 1 and frames == 3:
+                return route.close(code=1012)  # the server restarts
+            route.send(message)
+            route.send(message)  # repeated
+
+        server.on_message(forward)
+
+    page.route_web_socket(re.compile("/ws/"), unreliable)
+    begin(page, "Alice was beginning", length=LONG)
+    wait_for_end(page)
+    assert len(sockets) >= 3
+    assert sockets[0].endswith("?after=0")
+    assert not sockets[1].endswith("?after=0")
+    assert shown_text(page) == exported(page)["text"]
+
+
+def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
+    snapshot = {"type": "snapshot", "id": "", "offset": 0, "text": "", "state": "queued", "length": 40, "unknown_characters": ""}
+
+    def waiting(route: WebSocketRoute) -> None:
+        route.send(json.dumps({**snapshot, "queue_position": 4}))
+        route.send(json.dumps({"type": "alive", "state": "queued", "queue_position": 3}))
+
+    page.route_web_socket(re.compile("/ws/"), waiting)
+    begin(page, "Patience", length=40)
+    expect(page.locator("[data-status]")).to_have_text("Waiting for a worker (place 3)")
+    expect(output(page)).to_have_attribute("data-state", "queued")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(4400, "Reload it"), (4401, "Sign in again"), (4404, "does not exist"), (4429, "too many messages")]
+)
+def test_a_final_refusal_is_said_and_not_tried_again(page: Page, code: int, words: str) -> None:
+    sockets: list[WebSocketRoute] = []
+
+    def refuse(route: WebSocketRoute) -> None:
+        sockets.append(route)
+        route.close(code=code)
+
+    page.route_web_socket(re.compile("/ws/"), refuse)
+    begin(page, "Refused", length=10)
+    expect(page.locator("[data-status]")).to_contain_text(words)
+    expect(output(page)).to_have_attribute("data-socket", "ended")
+    assert len(sockets) == 1
+
+
+def test_the_page_follows_the_end_until_its_reader_scrolls_up(page: Page) -> None:
+    routes: list[WebSocketRoute] = []
+    page.set_viewport_size({"width": 700, "height": 420})
+    page.route_web_socket(re.compile("/ws/"), lambda route: routes.append(route))
+    begin(page, "A long walk", length=LONG)
+    expect(output(page)).to_have_attribute("data-socket", "connecting")
+
+    def arrive(number: int) -> None:
+        """Send the next of several pieces of text, and wait until it is shown."""
+        text = "on and on " * 100
+        routes[0].send(json.dumps({"type": "chars", "offset": number * len(text), "text": text, "surprisal": []}))
+        page.wait_for_function(
+            "n => document.querySelector('[data-text]').textContent.length === n", arg=(number + 1) * len(text)
+        )
+
+    jump = page.get_by_role("button", name="Jump to the end")
+    arrive(0)
+    followed = page.evaluate("scrollY")
+    assert followed > 100
+    arrive(1)
+    assert page.evaluate("scrollY") > followed
+    expect(page.locator("[data-caret]")).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+
+    page.mouse.move(300, 200)
+    page.mouse.wheel(0, -400)
+    expect(jump).to_be_visible()
+    stayed = page.evaluate("scrollY")
+    arrive(2)
+    assert page.evaluate("scrollY") <= stayed
+    jump.click()
+    expect(jump).to_be_hidden()
+    expect(page.locator("[data-caret]")).to_be_in_viewport()
+    arrive(3)
+    expect(page.locator("[data-caret]")).to_be_in_viewport()

@@ -1,0 +1,65 @@
+"""Reading and submitting work in a browser that runs no JavaScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.stack import Stack, wait_until
+
+
+@pytest.fixture
+def plain(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A tab without JavaScript."""
+    with browser.new_context(base_url=stack.base_url, java_script_enabled=False) as context:
+        yield context.new_page()
+
+
+def test_a_whole_visit(plain: Page) -> None:
+    plain.goto("/")
+    assert plain.get_by_text("Copy text").is_hidden()
+    plain.get_by_label("The start of the text").fill("\nIn plain HTML")
+    plain.get_by_label("Length", exact=True).fill("1000")
+    plain.get_by_role("button", name="Continue the text").click()
+    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    wait_until(lambda: plain.get_by_text("Done, 1000 characters").count() or not plain.reload(), "the text is done")
+    row = plain.request.get(f"{plain.url}export.json").json()
+    assert row["prompt"] == "\nIn plain HTML"
+    assert plain.locator("[data-text]").text_content() == row["text"]
+
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="Replay this seed").click()
+    wait_until(lambda: plain.reload() and plain.locator("[data-verdict=identical]").count(), "the replay is proven")
+    plain.goto("/history/")
+    expect(plain.locator("[data-row]")).to_have_count(2)
+    plain.locator("[data-row] summary").first.click()
+    plain.get_by_role("button", name="Delete it").first.click()
+    expect(plain.locator("[data-row]")).to_have_count(1)
+
+
+def test_stop(plain: Page) -> None:
+    plain.goto("/")
+    plain.get_by_label("Length", exact=True).fill("5000")
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="Continue the text").click()
+    stop = plain.get_by_role("button", name="Stop")
+    if stop.count():  # it may be written already
+        with plain.expect_navigation():
+            stop.click()
+    ended = re.compile(r"(Stopped after|Done,) \d+ characters")
+    wait_until(lambda: plain.reload() and ended.search(plain.get_by_role("status").first.inner_text()), "it has stopped")
+    expect(plain.get_by_role("button", name="Generate again")).to_be_visible()
+
+
+def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> None:
+    plain.goto("/")
+    plain.get_by_label("The start of the text").fill("Keep me")
+    plain.get_by_label("Length", exact=True).fill("0")
+    plain.get_by_role("button", name="Continue the text").click()
+    length = plain.get_by_label("Length", exact=True)
+    expect(length).to_have_attribute("aria-invalid", "true")
+    expect(length).to_have_accessible_description(re.compile("greater than or equal to 1"))
+    expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")

