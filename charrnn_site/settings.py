@@ -224,5 +224,8 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    "loggers": {"daphne.http_protocol": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+    "loggers": {  # a line for each request to the server and each tick of the clock would hide the rest
+        name: {"level": "WARNING"}
+        for name in ("daphne.http_protocol", "celery.app.trace", "celery.beat", "celery.worker.strategy")
+    },
 }

@@ -76,7 +76,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             versions.promotion_refused(version=version, user=user, evidence="The user lacks the permission.")
             raise PermissionDenied("You may not switch the live model.")
         if version.is_live:
-            self.message_user(request, f"{version} is live already.", messages.INFO)
+            self.message_user(request, f"Version {version.version} is live already.", messages.INFO)
             return
         try:
             promotion = versions.promotion_request(version=version, user=user)
@@ -86,7 +86,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         self._say_outcome(request, _outcome(promotion))
 
     def _say_outcome(self, request: HttpRequest, promotion: Promotion) -> None:
-        version = promotion.to_version
+        version = f"Version {promotion.to_version.version}"
         if promotion.outcome == Promotion.Outcome.DONE:
             self.message_user(request, f"{version} is live. Texts under way end on their own version.", messages.SUCCESS)
         elif promotion.outcome == Promotion.Outcome.REFUSED:

@@ -251,10 +251,8 @@ def generations_requeue_lost() -> int:
 def worker_heartbeat(*, worker_id: str, host: str, pid: int, versions: list[str], active: int) -> None:
     """Say that a worker is alive."""
     now = timezone.now()
-    seen = {"last_seen": now, "versions_loaded": versions, "active_streams": active}
-    Worker.objects.update_or_create(
-        pk=worker_id, defaults=seen, create_defaults={**seen, "host": host, "pid": pid, "started_at": now}
-    )
+    seen = {"host": host, "pid": pid, "last_seen": now, "versions_loaded": versions, "active_streams": active}
+    Worker.objects.update_or_create(pk=worker_id, defaults=seen, create_defaults={**seen, "started_at": now})
 
 
 def workers_forget_silent() -> None:

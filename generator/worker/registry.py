@@ -22,8 +22,9 @@ FETCH_TIMEOUT = 120  # seconds
 
 
 def registry() -> Registry:
-    """Return the registry of the settings."""
-    return Registry(settings.MLFLOW_TRACKING_URI, settings.DATA_DIR / "mlartifacts")
+    """Return the registry of the settings. A server keeps artefacts itself; for a local file they lie beside it."""
+    local = settings.MLFLOW_TRACKING_URI.startswith("sqlite:")
+    return Registry(settings.MLFLOW_TRACKING_URI, settings.DATA_DIR / "mlartifacts" if local else None)
 
 
 def sync(reason: str = "The champion alias was moved in the registry.") -> None:

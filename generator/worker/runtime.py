@@ -80,6 +80,7 @@ class Runtime:
         if live := selectors.live_version():
             try:
                 self._engines.get(version_folder(live), live.digest)
+                self._heartbeat()  # says that the version is loaded, which is what readiness asks for
             except (CheckpointError, RegistryError) as error:
                 logger.error("the live version cannot be loaded: %s", error)
 

@@ -60,7 +60,7 @@ async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_versio
     visitor = own_stack.visitor()
     running = visitor.submit(length=20_000, seed=1)["id"]
     page = make_live(admin, target["id"])
-    said = f"charrnn v{target['version']} is "
+    said = f"Version {target['version']} is "
     assert f"{said}live" in page or f"{said}being checked" in page  # the latter on a machine out of breath
     wait_until(lambda: last_entry(own_stack)["outcome"] != "requested", "housekeeping answers", 60)
     after = visitor.submit(length=20, seed=1)["id"]
