@@ -9,12 +9,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "charrnn_site.settings")
 pages = get_asgi_application()  # before anything that needs the app registry
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.sessions import CookieMiddleware  # noqa: E402
 
 from charrnn_site.middleware import SameOriginSockets  # noqa: E402
 from charrnn_site.urls import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": pages, "websocket": SameOriginSockets(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+    {"http": pages, "websocket": SameOriginSockets(CookieMiddleware(URLRouter(websocket_urlpatterns)))}
 )

@@ -26,7 +26,7 @@ def _kept(name: str, make: Any) -> str:
     """Return a value made once and kept in DATA_DIR, so that restarts and sibling processes agree on it."""
     file = DATA_DIR / name
     try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds sessions and password hashes
         if not file.exists():
             whole = file.with_name(f"{name}.{os.getpid()}")  # a sibling never reads half a value
             whole.touch(mode=0o600)
@@ -137,10 +137,14 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Database ----------------------------------------------------------------------------------------------------------
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+try:
+    _database: dict[str, Any] = dict(dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"))
+except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError):
+    raise ImproperlyConfigured("DATABASE_URL is not understood; it looks like postgres://user:password@host:5432/name") from None
+DATABASES: dict[str, Any] = {"default": _database}
+if _database["ENGINE"].endswith("sqlite3"):
     # Deferred transactions of several processes fail with "locked" at the first write; immediate ones wait their turn.
-    DATABASES["default"]["OPTIONS"] = {
+    _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -175,7 +179,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "charrnn:",
     "socket_connect_timeout": 2,
-    "socket_timeout": 10,
+    "socket_timeout": 2,
     "socket_keepalive": True,
     "max_retries": 1,  # of a publish; by default it would hold up a submit for 6 s when the broker is away
     "interval_start": 0.1,
@@ -202,7 +206,8 @@ ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
 PROMPT_MAX_LENGTH = env.integer("PROMPT_MAX_LENGTH", 2_000, minimum=1)
 GENERATION_MAX_LENGTH = env.integer("GENERATION_MAX_LENGTH", 20_000, minimum=1)
 GENERATION_DEADLINE = env.integer("GENERATION_DEADLINE", 600, minimum=1)  # seconds of writing
-GENERATION_MAX_ATTEMPTS = env.integer("GENERATION_MAX_ATTEMPTS", 3, minimum=1)
+GENERATION_MAX_FAILURES = env.integer("GENERATION_MAX_FAILURES", 3, minimum=1)
+GENERATION_MAX_ATTEMPTS = env.integer("GENERATION_MAX_ATTEMPTS", 20, minimum=1)  # restarts of workers count, too
 TEMPERATURE_MAX = 5.0
 STOP_MAX_STRINGS = 16
 STOP_MAX_LENGTH = 40
@@ -222,8 +227,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "filters": {"refusals": {"()": "charrnn_site.logs.RefusalsWithoutTraceback"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}},
+    "root": {"handlers": ["console"], "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))},
     "loggers": {  # a line for each request to the server and each tick of the clock would hide the rest
         name: {"level": "WARNING"}
         for name in ("daphne.http_protocol", "celery.app.trace", "celery.beat", "celery.worker.strategy")

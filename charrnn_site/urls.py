@@ -13,6 +13,9 @@ urlpatterns = [
     path("", include("generator.urls")),
 ]
 
+handler400 = "generator.views.bad_request"
+handler404 = "generator.views.not_found"
+
 websocket_urlpatterns = [
     path("ws/generations/<str:generation_id>/", GenerationConsumer.as_asgi()),
     re_path("", WebsocketDenier()),  # without a last route an unknown path is a 500

@@ -45,11 +45,11 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     def live(self, version: ModelVersion) -> bool:
         return version.is_live
 
-    @admin.display(description="validation loss (nats/char)")
+    @admin.display(description="nats/char")
     def validation_loss_shown(self, version: ModelVersion) -> str:
         return "–" if version.validation_loss is None else f"{version.validation_loss:.4f}"
 
-    @admin.display(description="trained on (characters)")
+    @admin.display(description="characters seen")
     def characters_seen(self, version: ModelVersion) -> str:
         return f"{int(version.metrics.get('chars', 0)):,}"
 
@@ -112,8 +112,12 @@ def _outcome(promotion: Promotion) -> Promotion:
 class PromotionAdmin(ReadOnlyAdmin):
     """The ledger."""
 
-    list_display = ("created_at", "to_version", "from_version", "outcome", "requested_by", "reason", "evidence")
+    list_display = ("created_at", "to_version", "from_version", "outcome", "requested_by", "why")
     list_filter = ("outcome",)
+
+    @admin.display(description="reason or evidence")
+    def why(self, promotion: Promotion) -> str:
+        return " ".join(filter(None, (promotion.reason, promotion.evidence)))
 
 
 @admin.register(Generation)

@@ -6,19 +6,26 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
+from autobahn.exception import Disconnected
 from channels.consumer import get_handler_name
-from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.utils import await_many_dispatch
 from django.conf import settings
 
 from generator import events, selectors, services
 from generator.follower import QUIET, Follower
-from generator.owners import socket_owner
+from generator.live import LiveChannel
+from generator.models import Owner
+from generator.owners import session_owner
+from generator.rows import in_thread
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 logger = logging.getLogger(__name__)
 BAD_MESSAGES, NOT_SIGNED_IN, NOT_YOURS, TOO_MANY = 4400, 4401, 4404, 4429
 ERRORS_ALLOWED = 3
@@ -34,8 +41,23 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     canceller: asyncio.Task[None] | None = None
     window = (0, 0)  # a second, and how many messages came in it
 
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Any) -> None:
+        """Serve one socket, with live frames if Redis is there, else from the row; leave nothing behind, however it ends."""
+        self.scope, self.base_send = scope, send
+        self.live = await LiveChannel.open()
+        sources = [receive, self.live.receive] if self.live else [receive]
+        try:
+            await await_many_dispatch(sources, self.dispatch)
+        except (StopConsumer, Disconnected):  # the latter: the client left while a frame was on its way
+            pass
+        finally:
+            for task in (self.watcher, self.canceller):
+                if task:
+                    task.cancel()
+            if self.live:
+                await self.live.close()
+
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Without the base class's look at database connections: a thread switch for every frame, and ours look themselves."""
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
@@ -43,8 +65,8 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if code := await self.refusal():
             await self.close(code)
             return
-        self.groups.append(events.group_name(self.generation_id))
-        await self.channel_layer.group_add(self.groups[0], self.channel_name)
+        if self.live:
+            await self.live.join(events.group_name(self.generation_id))
         self.follower = Follower(self.generation_id, self.owner, self.send_frame)
         await self.follower.start(await self.parse_offset())
         await self.close_if_over()
@@ -52,7 +74,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def refusal(self) -> int | None:
         """Return the close code for who may not watch, and remember owner and generation of who may."""
-        owner = await socket_owner(self.scope)
+        owner = await self.current_owner()
         if owner is None:
             return NOT_SIGNED_IN
         self.owner = owner
@@ -60,8 +82,11 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.generation_id = UUID(self.scope["url_route"]["kwargs"]["generation_id"])
         except ValueError:
             return NOT_YOURS
-        found = await database_sync_to_async(selectors.generation_of)(self.owner, self.generation_id)
+        found = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
         return None if found else NOT_YOURS
+
+    async def current_owner(self) -> Owner | None:
+        return await in_thread(session_owner)(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
 
     async def parse_offset(self) -> int:
         """Return the offset the client has; a bad one is answered with an error and read as 0."""
@@ -71,9 +96,8 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.refuse(events.ClientError("bad_offset", "`after` is a whole number of characters, 0 or more."))
         return 0
 
-    async def disconnect(self, code: int) -> None:
-        if self.watcher:
-            self.watcher.cancel()
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        raise StopConsumer
 
     async def send_frame(self, frame: events.Frame) -> None:
         await self.send(text_data=json.dumps(frame))
@@ -103,9 +127,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def cancel(self) -> None:
         if not await self.still_theirs():
             return
-        generation = await database_sync_to_async(selectors.generation_of)(self.owner, self.generation_id)
+        generation = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
         if generation:
-            await database_sync_to_async(services.generation_cancel)(generation=generation)
+            await in_thread(services.generation_cancel)(generation=generation)
 
     async def generation_frame(self, message: events.FrameMessage) -> None:
         if self.follower:
@@ -121,7 +145,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(NOT_YOURS if self.follower.gone else 1000)
 
     async def still_theirs(self) -> bool:
-        if await socket_owner(self.scope) == self.owner:
+        if await self.current_owner() == self.owner:
             return True
         await self.close(NOT_SIGNED_IN)
         return False

@@ -12,17 +12,18 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from channels.db import database_sync_to_async
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from generator import events, selectors, stream_log
 from generator.events import CharsFrame, Frame
 from generator.models import Generation, Owner
+from generator.rows import in_thread
 
 logger = logging.getLogger(__name__)
 PIECE = 4_000  # characters in a frame; daphne bounds the size of messages in both directions
 ALIVE_EVERY = 5.0  # seconds
+FILL_PAUSE = 0.2  # seconds between looks at log and row while a gap stays
 QUIET = 1.0  # seconds without a live frame after which the log and the row are asked
 
 
@@ -36,6 +37,8 @@ class Follower:
         self._cursor = stream_log.Cursor()
         self._lock = asyncio.Lock()  # live frames and the quiet check both advance the position
         self._heard = self._said = time.monotonic()
+        self._filled = 0.0
+        self._log_away = False
         self.position = 0
         self.ended = False
         self.gone = False
@@ -46,10 +49,7 @@ class Follower:
             generation = await self._load()
             if generation is None:
                 return
-            text = generation.text
-            for frame in await self._log():
-                if frame["offset"] <= len(text):
-                    text = text[: frame["offset"]] + frame["text"] + text[frame["offset"] + len(frame["text"]) :]
+            text = await self._text_so_far(generation)
             self.position = min(after, len(text))
             first = text[self.position : self.position + PIECE]
             await self._send(
@@ -61,7 +61,7 @@ class Follower:
                     "state": generation.state,
                     "length": generation.length,
                     "unknown_characters": generation.unknown_characters,
-                    "queue_position": await database_sync_to_async(selectors.queue_position)(generation),
+                    "queue_position": await in_thread(selectors.queue_position)(generation),
                 }
             )
             self.position += len(first)
@@ -72,10 +72,10 @@ class Follower:
         """Forward a live frame; a gap before it is filled first."""
         async with self._lock:
             self._heard = time.monotonic()
-            if message["frame"]["offset"] > self.position:
+            gap = message["frame"]["offset"] > self.position
+            if gap and self._heard - self._filled >= FILL_PAUSE:
                 await self._fill()
-            await self._forward(message["frame"])
-            self._cursor.advance(message["attempt"], message["frame"]["offset"])
+            await self._join((message["attempt"], message["frame"]))
 
     async def catch_up(self) -> None:
         """Read log and row now, and end when the row has ended."""
@@ -90,20 +90,48 @@ class Follower:
         if now - max(self._heard, self._said) >= ALIVE_EVERY and not self.ended:
             self._said = now
             if generation := await self._load():
-                position = await database_sync_to_async(selectors.queue_position)(generation)
+                position = await in_thread(selectors.queue_position)(generation)
                 await self._send({"type": "alive", "state": generation.state, "queue_position": position})
 
+    async def _text_so_far(self, generation: Generation) -> str:
+        """Return the row's text and what the log has beyond it."""
+        text = generation.text
+        for attempt, frame in [] if generation.has_ended else await self._log():
+            if frame["offset"] > len(text):
+                break
+            text += frame["text"][len(text) - frame["offset"] :]
+            self._cursor.advance(attempt, frame["offset"])
+        return text
+
     async def _fill(self) -> None:
-        for frame in await self._log():
-            await self._forward(frame)
+        """Read on in the log; what it does not have comes from the row, and then the log may go on again."""
+        self._filled = time.monotonic()
+        await self._forward_log()
         if generation := await self._load():
+            before = self.position
             await self._send_text(generation.text)
+            if self.position > before:
+                await self._forward_log()
             await self._end_if_ended(generation)
+
+    async def _forward_log(self) -> None:
+        for entry in await self._log():
+            if not await self._join(entry):
+                break
+
+    async def _join(self, entry: stream_log.Entry) -> bool:
+        """Forward an entry unless there is a gap before it; only then does the cursor move, so that it is read again."""
+        attempt, frame = entry
+        if frame["offset"] > self.position:
+            return False
+        await self._forward(frame)
+        self._cursor.advance(attempt, frame["offset"])
+        return True
 
     async def _forward(self, frame: CharsFrame) -> None:
         """Send the part of a frame that continues the position. Text is deterministic, so overlaps are equal."""
         known = self.position - frame["offset"]
-        if self.ended or known < 0 or known >= len(frame["text"]):
+        if self.ended or known >= len(frame["text"]):
             return
         if known:
             frame = {**frame, "offset": self.position, "text": frame["text"][known:], "surprisal": frame["surprisal"][known:]}
@@ -120,17 +148,21 @@ class Follower:
             self.ended = True
             await self._send(events.end_frame(generation))
 
-    async def _log(self) -> list[CharsFrame]:
-        """Return new frames of the log; none when Redis is away, for then the row has to do."""
+    async def _log(self) -> list[stream_log.Entry]:
+        """Return the log's entries after the cursor; none when Redis is away, for then the row has to do."""
         try:
-            return await stream_log.read(stream_log.shared_client(), self._id, self._cursor)
+            entries = await stream_log.read(stream_log.shared_client(), self._id, self._cursor)
         except (RedisError, OSError) as error:
-            logger.warning("generation %s: the log cannot be read: %s", self._id, error)
+            if not self._log_away:
+                logger.warning("generation %s: the log cannot be read: %s", self._id, error)
+            self._log_away = True
             return []
+        self._log_away = False
+        return entries
 
     async def _load(self) -> Generation | None:
         try:
-            generation: Generation | None = await database_sync_to_async(selectors.generation_of)(self._owner, self._id)
+            generation = await in_thread(selectors.generation_of)(self._owner, self._id)
         except DatabaseError as error:  # busy or restarting; the next check tries again
             logger.warning("generation %s: the row cannot be read: %s", self._id, error)
             return None

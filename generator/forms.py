@@ -19,6 +19,8 @@ from generator.services import Parameters
 
 DEFAULTS: dict[str, Any] = {"prompt": "", "length": 500, "temperature": 0.7}
 
+_HUGE = 2**128  # more than any field takes; what is larger may not even convert to a float
+
 # JSON types of each field of an API submit; bool is an int to Python, and is refused
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "prompt": (str,),
@@ -91,9 +93,15 @@ class GenerationForm(forms.Form):
             raise ValidationError("The prompt becomes too long when its characters are written out. Please shorten it.")
         return prompt
 
+    def clean_client_key(self) -> str:
+        _encodable(self.cleaned_data["client_key"])
+        return str(self.cleaned_data["client_key"])
+
     def clean_stop(self) -> list[str]:
         for line in self.cleaned_data["stop"]:
             _encodable(line)
+            if "\ufeff" in line:  # the model's reading drops it
+                raise ValidationError("A byte order mark (U+FEFF) cannot be a stop string.")
         return list(self.cleaned_data["stop"])
 
     def clean_parent(self) -> Generation | None:
@@ -156,6 +164,9 @@ def _json_body(raw: bytes) -> tuple[dict[str, Any], dict[str | None, str]]:
         types = _JSON_TYPES.get(name)
         if types is None:
             errors[None] = f"There is no parameter {name[:40]!r}."
+            del body[name]
+        elif isinstance(value, int) and abs(value) >= _HUGE:
+            errors[name] = "This number is out of range."
             del body[name]
         elif isinstance(value, bool) or not isinstance(value, types):
             errors[name] = "This is of the wrong type."

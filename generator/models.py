@@ -70,6 +70,14 @@ class ModelVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
 
+    @classmethod
+    def lock_all(cls) -> list[ModelVersion]:
+        """Lock every version until the transaction ends, and return them: one lock for submits and switches.
+
+        Locking just the live row would find no row at all on PostgreSQL when a switch commits while it waits.
+        """
+        return list(cls.objects.select_for_update(no_key=True).order_by("pk"))
+
     @property
     def validation_loss(self) -> float | None:
         """Nats per character on held-out text, as measured when the version was made."""
@@ -175,7 +183,8 @@ class Generation(models.Model):
     text = models.TextField(blank=True)
     unknown_characters = models.CharField(max_length=2_000, blank=True)
     error = models.CharField(max_length=500, blank=True)
-    attempt = models.PositiveIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=0)  # claims so far, for whatever reason
+    failures = models.PositiveIntegerField(default=0)  # attempts that the model failed in
     worker_id = models.CharField(max_length=100, blank=True)
     cancel_requested = models.BooleanField(default=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from generator.events import WORKERS_GROUP, CancelMessage, ChangedMessage, group_name
 
 logger = logging.getLogger(__name__)
+PATIENCE = 1.0  # seconds for a Redis that is stuck
 
 
 def generation_changed(generation_id: UUID) -> None:
@@ -28,7 +30,10 @@ def cancel_running(generation_id: UUID) -> None:
 
 
 def _send(group: str, message: Any) -> None:
+    async def send() -> None:
+        await asyncio.wait_for(get_channel_layer().group_send(group, message), PATIENCE)
+
     try:
-        async_to_sync(get_channel_layer().group_send)(group, message)
-    except (RedisError, OSError) as error:
+        async_to_sync(send)()
+    except (RedisError, OSError, TimeoutError) as error:
         logger.warning("could not send %s to %s: %s", message["type"], group, error)

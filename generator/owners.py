@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, cast
 
-from channels.auth import get_user
-from channels.db import database_sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -33,14 +35,13 @@ def ensure_owner(request: HttpRequest) -> Owner:
     return owner
 
 
-async def socket_owner(scope: dict[str, Any]) -> Owner | None:
-    """Return the owner behind a socket as of now: the session is read again, so that a sign-out counts."""
-    session = scope["session"]
-    fresh = type(session._wrapped if hasattr(session, "_wrapped") else session)(session.session_key)
-    user = await get_user({"session": fresh})
+def session_owner(session_key: str) -> Owner | None:
+    """Return the owner behind a session cookie as of now: the session is read again, so that a sign-out counts."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(cast("HttpRequest", SimpleNamespace(session=session)))
     if user.is_authenticated:
         return Owner(user_id=user.pk)
-    visitor = await database_sync_to_async(fresh.get)(VISITOR_KEY)
+    visitor = session.get(VISITOR_KEY)
     return Owner(visitor=visitor) if visitor else None
 
 
@@ -48,4 +49,5 @@ async def socket_owner(scope: dict[str, Any]) -> Owner | None:
 def adopt_visitor_generations(request: HttpRequest, user: Any, **_: object) -> None:
     """Give a visitor's generations to the user who signs in from the same browser, so that nothing is lost."""
     if visitor := request.session.pop(VISITOR_KEY, None):
-        Generation.objects.owned_by(Owner(visitor=visitor)).update(user=user, visitor="")
+        # The keys of submits go, for the user may have used the same; they were for repeats within seconds.
+        Generation.objects.owned_by(Owner(visitor=visitor)).update(user=user, visitor="", client_key="")

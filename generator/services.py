@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +21,14 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
-from generator import notify
+from generator import notify, stream_log
 from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Worker
 
 logger = logging.getLogger(__name__)
 State = Generation.State
+GENERATE_QUEUE = "generate"
 WORKER_FORGOTTEN = timedelta(hours=1)
 
 
@@ -112,8 +115,8 @@ def _submitted_before(owner: Owner, client_key: str) -> Generation | None:
 
 
 def _admit(owner: Owner) -> ModelVersion:
-    """Return the live version, whose locked row makes counting and inserting one step for all submits."""
-    live = ModelVersion.objects.select_for_update().filter(is_live=True).first()
+    """Return the live version; the lock makes counting and inserting one step for all submits."""
+    live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
     if live is None:
         raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
     under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
@@ -124,23 +127,35 @@ def _admit(owner: Owner) -> ModelVersion:
     return live
 
 
-def dispatch(generation_id: UUID) -> None:
+def dispatch(generation_id: UUID) -> bool:
     """Send a queued generation to the workers. With the broker away the row stays queued and housekeeping sends it."""
     try:
         current_app.send_task("generator.tasks.generate", args=[str(generation_id)])
     except OperationalError as error:
         logger.warning("generation %s waits for the broker: %s", generation_id, error)
+        return False
+    return True
 
 
 def generation_cancel(*, generation: Generation) -> None:
     """Stop a generation; what was written stays. One that has ended already is left as it is."""
-    now = timezone.now()
-    mine = Generation.objects.filter(pk=generation.pk)
-    waiting = mine.filter(state=State.QUEUED)
-    if waiting.update(state=State.CANCELLED, finish_reason="cancelled", finished_at=now):
-        notify.generation_changed(generation.pk)
-    elif mine.filter(state=State.RUNNING).update(cancel_requested=True):
+    row = Generation.objects.filter(pk=generation.pk)
+    # The wish goes first: whoever changes the state next sees it, so that it cannot fall between two states.
+    if not row.filter(state__in=(State.QUEUED, State.RUNNING)).update(cancel_requested=True):
+        return
+    if not _end_cancelled(row.filter(state=State.QUEUED)):
         notify.cancel_running(generation.pk)
+
+
+def _end_cancelled(rows: GenerationQuerySet, **changes: Any) -> bool:
+    """End those of `rows`, which no worker writes, whose cancel was asked for; with all the text that was shown."""
+    wished = rows.filter(cancel_requested=True)
+    for pk, text in list(wished.values_list("pk", "text")):
+        values = {"text": stream_log.known_text(pk, text), "finished_at": timezone.now(), **changes}
+        if wished.filter(pk=pk).update(state=State.CANCELLED, finish_reason="cancelled", **values):
+            notify.generation_changed(pk)
+            return True
+    return False
 
 
 def generation_delete(*, generation: Generation) -> None:
@@ -149,20 +164,20 @@ def generation_delete(*, generation: Generation) -> None:
     generation.delete()
     notify.cancel_running(pk)
     notify.generation_changed(pk)
+    stream_log.forget(pk)
 
 
 def generation_claim(*, generation_id: UUID, worker_id: str) -> Generation | None:
     """Take a queued generation for a worker. None: another has it, or it was cancelled or deleted."""
-    claimed = Generation.objects.filter(pk=generation_id, state=State.QUEUED).update(
-        state=State.RUNNING,
-        attempt=F("attempt") + 1,
-        worker_id=worker_id,
-        started_at=Coalesce(F("started_at"), timezone.now()),
-    )
-    if not claimed:
-        return None
-    running = Generation.objects.select_related("model_version")
-    return running.filter(pk=generation_id, state=State.RUNNING, worker_id=worker_id).first()
+    queued = Generation.objects.filter(pk=generation_id, state=State.QUEUED, cancel_requested=False)
+    with transaction.atomic():  # a claim whose row could not be read would stay behind as running
+        claimed = queued.update(
+            state=State.RUNNING,
+            attempt=F("attempt") + 1,
+            worker_id=worker_id,
+            started_at=Coalesce(F("started_at"), timezone.now()),
+        )
+        return Generation.objects.select_related("model_version").get(pk=generation_id) if claimed else None
 
 
 def generation_note_unknown(*, generation: Generation, characters: str) -> None:
@@ -180,14 +195,14 @@ class Progress:
     first_character_at: datetime | None
 
 
-def generations_checkpoint(rows: Iterable[Progress]) -> set[UUID]:
-    """Save running texts in one transaction; return those that must stop: cancelled, deleted or another attempt's."""
-    stop: set[UUID] = set()
+def generations_checkpoint(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
+    """Save running texts in one transaction; return the attempts that must stop: cancelled, deleted or overtaken."""
+    stop: set[tuple[UUID, int]] = set()
     with transaction.atomic():
         for row in rows:
             held = Generation.objects.held_by(row.generation_id, row.attempt)
             if not held.filter(cancel_requested=False).update(text=row.text, **_first(row)):
-                stop.add(row.generation_id)
+                stop.add((row.generation_id, row.attempt))
     return stop
 
 
@@ -198,26 +213,30 @@ def generation_finish(*, progress: Progress, state: str, reason: str, error: str
     return bool(held.update(state=state, finish_reason=reason, **changes))
 
 
-def generation_requeue(*, progress: Progress) -> bool:
+def generation_requeue(*, progress: Progress, failed: bool = False) -> bool:
     """Give a running generation back, with what was written so far, and send it to the workers again.
 
-    One whose cancel was asked for ends here. False: this attempt no longer holds it, and nothing was written.
+    One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
+    attempt no longer holds the row, and nothing was written.
     """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     written = {"text": progress.text, **_first(progress)}
-    if _end_if_cancelled(held, **written):
-        return True
-    given_back = held.update(state=State.QUEUED, dispatched_at=timezone.now(), **written)
+    given_back = held.filter(cancel_requested=False).update(
+        state=State.QUEUED, dispatched_at=timezone.now(), failures=F("failures") + int(failed), **written
+    )
     if given_back:
         dispatch(progress.generation_id)
-    return bool(given_back)
+    return bool(given_back) or _end_cancelled(held, **written)
 
 
-def _end_if_cancelled(held: GenerationQuerySet, **changes: Any) -> bool:
-    """End a row whose cancel was asked for while it ran."""
-    cancelled = held.filter(cancel_requested=True)
-    now = timezone.now()
-    return bool(cancelled.update(state=State.CANCELLED, finish_reason="cancelled", finished_at=now, **changes))
+def generation_attempt_failed(*, progress: Progress, error: str) -> None:
+    """Let a generation that the model failed in be tried again, up to the limit; then it ends as failed."""
+    held = Generation.objects.held_by(progress.generation_id, progress.attempt)
+    failures = held.values_list("failures", flat=True).first()
+    if failures is not None and failures + 1 >= settings.GENERATION_MAX_FAILURES:
+        generation_finish(progress=progress, state=State.FAILED, reason="error", error=error)
+    else:
+        generation_requeue(progress=progress, failed=True)
 
 
 def _first(progress: Progress) -> dict[str, Any]:
@@ -228,24 +247,47 @@ def _first(progress: Progress) -> dict[str, Any]:
 
 
 def generations_requeue_lost() -> int:
-    """Requeue what silent workers were writing and send again what has waited too long; return how many."""
-    now = timezone.now()
-    alive = Worker.objects.filter(last_seen__gte=now - timedelta(seconds=settings.WORKER_SILENT)).values("pk")
+    """Give back what silent workers were writing; return how many rows that were. One that ends its workers fails."""
+    fresh = timezone.now() - timedelta(seconds=settings.WORKER_SILENT)
+    alive = Worker.objects.filter(last_seen__gte=fresh).values("pk")
     lost = Generation.objects.filter(state=State.RUNNING).exclude(worker_id__in=alive)
-    for pk, attempt in list(lost.values_list("pk", "attempt")):
+    rows = list(lost.values_list("pk", "attempt", "text"))
+    for pk, attempt, text in rows:
         held = Generation.objects.held_by(pk, attempt)
-        if _end_if_cancelled(held):
+        if attempt >= settings.GENERATION_MAX_ATTEMPTS:
+            error = f"Its worker was lost {attempt} times."
+            generation_finish(progress=Progress(pk, attempt, text, None), state=State.FAILED, reason="error", error=error)
             notify.generation_changed(pk)
+        elif held.filter(cancel_requested=False).update(state=State.QUEUED, dispatched_at=timezone.now()):
+            dispatch(pk)
         else:
-            held.update(state=State.QUEUED, dispatched_at=None)
-    unsent = Generation.objects.filter(state=State.QUEUED).exclude(
-        dispatched_at__gte=now - timedelta(seconds=settings.DISPATCH_RETRY)
-    )
-    pks = list(unsent.order_by("created_at").values_list("pk", flat=True))
-    Generation.objects.filter(pk__in=pks).update(dispatched_at=now)
-    for pk in pks:
-        dispatch(pk)
-    return len(pks)
+            _end_cancelled(held)
+    return len(rows)
+
+
+def generations_send_again() -> int:
+    """Send waiting generations again whose messages were lost; return how many.
+
+    As long as the broker holds a message for each waiting row nothing was lost, however long they wait.
+    """
+    waiting = Generation.objects.filter(state=State.QUEUED)
+    _end_cancelled(waiting)
+    due = timezone.now() - timedelta(seconds=settings.DISPATCH_RETRY)
+    unsent = list(waiting.exclude(dispatched_at__gte=due).order_by("created_at").values_list("pk", flat=True))
+    if not unsent or _messages_waiting() >= waiting.count():
+        return 0
+    sent = list(takewhile(dispatch, unsent))
+    Generation.objects.filter(pk__in=sent).update(dispatched_at=timezone.now())
+    return len(sent)
+
+
+def _messages_waiting() -> int:
+    """Return how many generations the broker holds for the workers; 0 when it is away."""
+    try:
+        with current_app.connection_for_write() as connection:
+            return int(connection.default_channel.queue_declare(GENERATE_QUEUE).message_count)
+    except (OperationalError, RedisError):
+        return 0
 
 
 def worker_heartbeat(*, worker_id: str, host: str, pid: int, versions: list[str], active: int) -> None:

@@ -7,27 +7,38 @@ drops duplicates without a line of code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry as SyncRetry
 
 from generator.events import CharsFrame, log_key
 
+logger = logging.getLogger(__name__)
+Entry = tuple[int, CharsFrame]  # attempt and frame
 
-def connect() -> Redis:
-    """Return a client that gives up quickly: whoever uses the log can do without it."""
-    return Redis.from_url(
-        settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=True
-    )
+# Whoever uses the log can do without it, so clients give up quickly.
+_OPTIONS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1, "decode_responses": True}
+
+
+def _connect() -> Redis:
+    return Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **_OPTIONS)
+
+
+def _connect_sync() -> SyncRedis:
+    return SyncRedis.from_url(settings.REDIS_URL, retry=SyncRetry(NoBackoff(), 0), **_OPTIONS)
 
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
@@ -37,7 +48,7 @@ def shared_client() -> Redis:
     """Return the client of the running event loop; its connections are shared by all sockets."""
     loop = asyncio.get_running_loop()
     if loop not in _clients:
-        _clients[loop] = connect()
+        _clients[loop] = _connect()
     return _clients[loop]
 
 
@@ -69,11 +80,30 @@ def was_refused(result: Any) -> bool:
     return isinstance(result, ResponseError) and "equal or smaller" in str(result)
 
 
-async def read(client: Redis, generation_id: UUID, cursor: Cursor) -> list[CharsFrame]:
-    """Return the frames after `cursor`, oldest first, and move it behind them."""
-    frames: list[CharsFrame] = []
-    for entry_id, fields in await client.xrange(log_key(generation_id), min=cursor.start):
-        attempt, offset = entry_id.split("-")
-        cursor.advance(int(attempt), int(offset))
-        frames.append(json.loads(fields["frame"]))
-    return frames
+async def read(client: Redis, generation_id: UUID, after: Cursor) -> list[Entry]:
+    """Return the entries after a cursor, oldest first."""
+    return [_entry(*raw) for raw in await client.xrange(log_key(generation_id), min=after.start)]
+
+
+def known_text(generation_id: UUID, text: str) -> str:
+    """Return a row's text with what the log has beyond it, for a row that no worker holds. With Redis away: the text."""
+    try:
+        with _connect_sync() as client:
+            for raw in client.xrange(log_key(generation_id)):
+                _, frame = _entry(*raw)
+                if frame["offset"] > len(text):
+                    break
+                text += frame["text"][len(text) - frame["offset"] :]
+    except (RedisError, OSError) as error:
+        logger.warning("generation %s: the log cannot be read: %s", generation_id, error)
+    return text
+
+
+def forget(generation_id: UUID) -> None:
+    """Remove a log; with Redis away it goes by itself after a while."""
+    with contextlib.suppress(RedisError, OSError), _connect_sync() as client:
+        client.delete(log_key(generation_id))
+
+
+def _entry(entry_id: str, fields: dict[str, str]) -> Entry:
+    return int(entry_id.split("-")[0]), json.loads(fields["frame"])

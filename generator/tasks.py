@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 
-from generator import services
+from generator import services, versions
 from generator.models import Promotion
 
 logger = logging.getLogger(__name__)
-GENERATE_QUEUE, HOUSEKEEPING_QUEUE = "generate", "housekeeping"
+HOUSEKEEPING_QUEUE = "housekeeping"
 
 
 @shared_task
@@ -34,7 +35,13 @@ def requeue() -> None:
     )
     services.workers_forget_silent()
     if count := services.generations_requeue_lost():
-        logger.info("sent %d waiting generations again", count)
+        logger.warning("gave back %d generations of silent workers", count)
+    if count := services.generations_send_again():
+        logger.warning("sent %d generations again whose messages were lost", count)
+
+
+# One registry call at a time, so that switches cannot interleave with each other or with the mirror.
+_registry_in_use = threading.Lock()
 
 
 @shared_task
@@ -43,10 +50,14 @@ def registry_sync() -> None:
     from generator.worker.registry import sync
     from ml.registry import RegistryError
 
+    if not _registry_in_use.acquire(blocking=False):
+        return  # the last one has not ended; threads that wait for it would leave none for the rest
     try:
         sync()
     except RegistryError as error:
         logger.warning("%s", error)
+    finally:
+        _registry_in_use.release()
 
 
 @shared_task
@@ -54,8 +65,10 @@ def promote(promotion_id: int) -> None:
     """Carry out a requested switch of the live version."""
     from generator.worker.registry import carry_out
 
-    if promotion := Promotion.objects.filter(pk=promotion_id, outcome=Promotion.Outcome.REQUESTED).first():
-        carry_out(promotion)
+    with _registry_in_use:
+        versions.promotions_open()  # closes this one if it was lost for too long
+        if promotion := Promotion.objects.filter(pk=promotion_id, outcome=Promotion.Outcome.REQUESTED).first():
+            carry_out(promotion)
 
 
 def _consumes(application: Any, queue: str) -> bool:
@@ -66,7 +79,7 @@ def _consumes(application: Any, queue: str) -> bool:
 @worker_ready.connect
 def start_runtime(sender: Any, **_: object) -> None:
     """Start engines and heartbeats, or look at the registry for the first time, once Celery consumes."""
-    if _consumes(sender.app, GENERATE_QUEUE):
+    if _consumes(sender.app, services.GENERATE_QUEUE):
         from generator.worker.runtime import runtime
 
         runtime()
@@ -79,7 +92,7 @@ def drain_runtime(**_: object) -> None:
     """SIGTERM: stop at the next character; the tasks save and give back what they hold."""
     from celery import current_app
 
-    if _consumes(current_app, GENERATE_QUEUE):
+    if _consumes(current_app, services.GENERATE_QUEUE):
         from generator.worker.runtime import runtime
 
         runtime().drain()
@@ -88,7 +101,7 @@ def drain_runtime(**_: object) -> None:
 @worker_shutdown.connect
 def close_runtime(sender: Any, **_: object) -> None:
     """The last thing a worker does."""
-    if _consumes(sender.app, GENERATE_QUEUE):
+    if _consumes(sender.app, services.GENERATE_QUEUE):
         from generator.worker.runtime import runtime
 
         runtime().close()

@@ -22,6 +22,14 @@ class PromotionConflict(Exception):
     """Another switch is under way."""
 
 
+def promotions_open() -> bool:
+    """Tell whether a switch is under way. A request that was lost on the way is closed first, and blocks no other."""
+    requested = Promotion.objects.filter(outcome=Outcome.REQUESTED)
+    lost = requested.filter(created_at__lt=timezone.now() - PROMOTION_TIMEOUT)
+    lost.update(outcome=Outcome.REFUSED, evidence="Housekeeping did not answer in time.", finished_at=timezone.now())
+    return requested.exists()
+
+
 def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
     """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them."""
     for fields in registered:
@@ -32,8 +40,7 @@ def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
 def version_switch(*, version: ModelVersion) -> None:
     """Make `version` the live one. Everything accepted after the commit uses it; what runs keeps its own."""
     with transaction.atomic():
-        # The lock is the one submits take, so that none falls between the two updates.
-        list(ModelVersion.objects.select_for_update().filter(is_live=True))
+        ModelVersion.lock_all()  # so that no submit falls between the two updates
         ModelVersion.objects.filter(is_live=True).update(is_live=False)
         ModelVersion.objects.filter(pk=version.pk).update(is_live=True)
 
@@ -41,9 +48,8 @@ def version_switch(*, version: ModelVersion) -> None:
 def promotion_request(*, version: ModelVersion, user: User, reason: str = "") -> Promotion:
     """Write a requested switch to the ledger and send it to housekeeping. Raises PromotionConflict."""
     with transaction.atomic():
-        live = ModelVersion.objects.select_for_update().filter(is_live=True).first()
-        open_since = timezone.now() - PROMOTION_TIMEOUT
-        if Promotion.objects.filter(outcome=Outcome.REQUESTED, created_at__gte=open_since).exists():
+        live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
+        if promotions_open():
             raise PromotionConflict("Another switch is under way. Look at its outcome in the ledger first.")
         promotion = Promotion.objects.create(requested_by=user, from_version=live, to_version=version, reason=reason)
     try:

@@ -16,7 +16,7 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from generator import events, selectors, services
 from generator.forms import DEFAULTS, GenerationForm, SignUpForm, submitted_form
@@ -44,7 +44,7 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
-@require_GET
+@require_safe
 @never_cache
 def desk(request: HttpRequest) -> HttpResponse:
     """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one."""
@@ -104,7 +104,7 @@ def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
     return JsonResponse(addresses, status=201, headers={"Location": url})
 
 
-@require_GET
+@require_safe
 @own_generation
 def generation_detail(request: HttpRequest, generation: Generation) -> HttpResponse:
     """The permalink: the text as it grows or as it ended, with everything needed to write it again."""
@@ -149,14 +149,14 @@ def generation_again(request: HttpRequest, generation: Generation) -> HttpRespon
     return _accepted(request, again)
 
 
-@require_GET
+@require_safe
 @own_generation
 def export_text(request: HttpRequest, generation: Generation) -> HttpResponse:
     """Prompt and text as one plain-text file."""
     return _download(generation, generation.prompt + generation.text, "txt", "text/plain; charset=utf-8")
 
 
-@require_GET
+@require_safe
 @own_generation
 def export_json(request: HttpRequest, generation: Generation) -> HttpResponse:
     """Everything needed to prove or repeat the text."""
@@ -169,7 +169,7 @@ def _download(generation: Generation, content: str, suffix: str, content_type: s
     return HttpResponse(content, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-@require_GET
+@require_safe
 @never_cache
 def history(request: HttpRequest) -> HttpResponse:
     """The asker's generations, newest first, searched and filtered. An odd page or filter shows the nearest sensible list."""
@@ -204,8 +204,17 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 as a page or as JSON."""
+    return _error(request, 400, "The request was too large or not understood.")
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404 as a page or as JSON."""
+    return _error(request, 404, "Not found.")
+
+
+def _error(request: HttpRequest, status: int, message: str) -> HttpResponse:
     if wants_json(request):
-        return JsonResponse({"errors": {"__all__": ["Not found."]}}, status=404)
-    return render(request, "404.html", status=404)
+        return JsonResponse({"errors": {"__all__": [message]}}, status=status)
+    return render(request, f"{status}.html", status=status)

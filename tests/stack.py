@@ -29,7 +29,7 @@ from charrnn_site.env import DECLARED
 from generator import processes, supervision
 
 HOST = "127.0.0.1"
-EVERYTHING = ("redis", "worker", "housekeeping", "web")
+EVERYTHING = ("redis", "worker", "housekeeping", "beat", "web")
 START_PATIENCE = 60.0
 STOP_PATIENCE = 10.0
 
@@ -174,6 +174,10 @@ class Stack:
             return False
         if name == "web":
             return supervision.get(HOST, self.port, "/healthz", [HOST])[0] == 200
+        if name == "beat":
+            return True  # what it does is seen in housekeeping's heartbeat
+        if name == "housekeeping" and "beat" not in self._running:
+            return "ready" in self.logs(name)
         if name == "housekeeping":
             seen = "SELECT id FROM generator_worker WHERE id LIKE 'housekeeping%' AND last_seen > ?"
             return bool(self.rows(seen, self._started[name]))

@@ -24,7 +24,8 @@ from ml.engine import Stream
 logger = logging.getLogger(__name__)
 INTERVAL = 0.025  # seconds between frames of a stream when few are active
 INTERVAL_PER_STREAM = 0.0012  # added for each stream; about 100 ms for 64
-FLUSH_TIMEOUT = 4.0
+FLUSH_TIMEOUT = 6.0
+SEND_TIMEOUT = 2.0
 REDIS_PAUSE = 1.0  # seconds between tries to listen while Redis is away
 
 
@@ -37,6 +38,10 @@ class Writing:
     stream: Stream
     unknown_characters: str = ""
     frames: int = field(default=0)
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.generation_id, self.attempt
 
     def next_frame(self) -> CharsFrame | None:
         """Return the characters since the last call as a frame."""
@@ -55,7 +60,7 @@ class Publisher:
 
     def __init__(self, on_cancel: Callable[[UUID], None]) -> None:
         self._on_cancel = on_cancel
-        self._active: dict[UUID, Writing] = {}
+        self._active: dict[tuple[UUID, int], Writing] = {}
         self._loop = asyncio.new_event_loop()
         self._lock = asyncio.Lock()
         self._away = False
@@ -68,11 +73,11 @@ class Publisher:
 
     def add(self, writing: Writing) -> None:
         """Publish what this writing's stream makes from now on."""
-        self._active[writing.generation_id] = writing
+        self._active[writing.key] = writing
 
     def flush(self, writing: Writing) -> None:
         """Publish the rest of a finished stream, and let go of it. With Redis away the row has to do."""
-        self._active.pop(writing.generation_id, None)
+        self._active.pop(writing.key, None)
         self._wait_for(self._publish([writing]))
 
     def changed(self, generation_id: UUID) -> None:
@@ -82,8 +87,8 @@ class Publisher:
     def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(FLUSH_TIMEOUT)
-        except TimeoutError:
-            logger.warning("Redis did not take a message within %s s; the row has it", FLUSH_TIMEOUT)
+        except Exception as error:  # whatever it is, the row is still to be closed
+            logger.warning("Redis did not take a message, the row has it: %r", error)
 
     async def _tick(self) -> None:
         while True:
@@ -117,8 +122,8 @@ class Publisher:
 
     async def _send(self, group: str, message: Any) -> None:
         try:
-            await get_channel_layer().group_send(group, message)
-        except (RedisError, OSError) as error:
+            await asyncio.wait_for(get_channel_layer().group_send(group, message), SEND_TIMEOUT)
+        except (RedisError, OSError, TimeoutError) as error:
             self._note(error)
         else:
             self._away = False

@@ -33,7 +33,7 @@ def sync(reason: str = "The champion alias was moved in the registry.") -> None:
     versions.versions_mirror(_row(version) for version in source.versions())
     champion = source.champion()
     target = ModelVersion.objects.filter(version=champion, is_live=False).first() if champion else None
-    if target is None or Promotion.objects.filter(outcome=Promotion.Outcome.REQUESTED).exists():
+    if target is None or versions.promotions_open():
         return
     try:
         verify(target)

@@ -68,7 +68,7 @@ class Runtime:
             on_death=_end_process,
         )
         self._publisher = Publisher(self.cancel)
-        self._writings: dict[UUID, Writing] = {}
+        self._writings: dict[tuple[UUID, int], Writing] = {}  # by attempt: an overtaken one may still be ending
         self._draining = threading.Event()
 
     def start(self) -> None:
@@ -115,11 +115,13 @@ class Runtime:
             progress = Progress(generation_id, generation.attempt, generation.text, None)
             self._give_back(progress, str(error) if known else "The model could not start on this text.")
             return
-        self._publisher.add(writing)
-        writing.stream.wait()
-        self._publisher.flush(writing)
-        self._settle(writing)
-        del self._writings[generation_id]
+        try:
+            self._publisher.add(writing)
+            writing.stream.wait()
+            self._publisher.flush(writing)
+            self._settle(writing)
+        finally:
+            self._writings.pop(writing.key, None)
 
     def _engine(self, generation: Generation) -> Engine:
         version = generation.model_version
@@ -141,7 +143,7 @@ class Runtime:
             deadline=settings.GENERATION_DEADLINE,
         )
         writing = Writing(generation.pk, generation.attempt, engine.submit(request), unknown)
-        self._writings[generation.pk] = writing
+        self._writings[writing.key] = writing
         if self._draining.is_set():
             self._engines.drain()  # the signal came between claim and submit
         return writing
@@ -160,23 +162,21 @@ class Runtime:
         self._publisher.changed(writing.generation_id)
 
     def _give_back(self, progress: Progress, error: str) -> None:
-        """Let a failed generation be tried again, up to the limit of attempts."""
-        if progress.attempt < settings.GENERATION_MAX_ATTEMPTS:
-            _insist(lambda: services.generation_requeue(progress=progress))
-        else:
-            _insist(lambda: services.generation_finish(progress=progress, state=State.FAILED, reason="error", error=error))
+        _insist(lambda: services.generation_attempt_failed(progress=progress, error=error))
         self._publisher.changed(progress.generation_id)
 
     def cancel(self, generation_id: UUID) -> None:
         """Stop a generation if it is written here."""
-        if writing := self._writings.get(generation_id):
-            writing.stream.cancel()
+        for writing in list(self._writings.values()):
+            if writing.generation_id == generation_id:
+                writing.stream.cancel()
 
     def _checkpoint(self) -> None:
         rows = [_progress(writing) for writing in list(self._writings.values())]
         if rows:
-            for generation_id in services.generations_checkpoint(rows):
-                self.cancel(generation_id)
+            for key in services.generations_checkpoint(rows):
+                if writing := self._writings.get(key):
+                    writing.stream.cancel()
 
     def _heartbeat(self) -> None:
         services.worker_heartbeat(

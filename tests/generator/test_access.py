@@ -84,6 +84,20 @@ def test_nobody_owns_what_nobody_made(make_generation: Make) -> None:
     assert not Generation.objects.owned_by(Owner()).exists()
 
 
+def test_signing_in_takes_texts_along_that_share_a_client_key(owner: Owner, make_generation: Make, db: None) -> None:
+    user = User.objects.create_user("ada", password="a-long-enough-one")
+    make_generation(visitor="", user_id=user.pk, client_key="k")
+    mine = make_generation(client_key="k")
+    browser = Client()
+    session = browser.session
+    session["visitor"] = owner.visitor
+    session.save()
+    answer = browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
+    assert answer.status_code == 302
+    mine.refresh_from_db()
+    assert mine.user == user
+
+
 def test_signing_in_takes_a_visitors_texts_along(owner: Owner, make_generation: Make, db: None) -> None:
     mine, other = make_generation(), make_generation(visitor="c" * 32)
     browser = Client()

@@ -38,10 +38,10 @@ def test_the_schema_would_notice_a_mistake() -> None:
 
 
 def test_every_process_and_service_is_there() -> None:
-    assert set(SERVICES) == {"web", "worker", "housekeeping", "prestart", "mlflow", "valkey", "postgres"}
+    assert set(SERVICES) == {"web", "worker", "housekeeping", "beat", "prestart", "mlflow", "valkey", "postgres"}
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "housekeeping"])
+@pytest.mark.parametrize("name", ["web", "worker", "housekeeping", "beat"])
 def test_processes_start_with_the_command_lines_of_supervisord(name: str) -> None:
     assert SERVICES[name]["command"] == ["python", "manage.py", "process", name]
     assert name in processes.programs()
@@ -83,7 +83,7 @@ class TestEveryService:
 
 
 def test_the_application_waits_until_everything_is_prepared() -> None:
-    for name in ("web", "worker", "housekeeping"):
+    for name in ("web", "worker", "housekeeping", "beat"):
         assert SERVICES[name]["depends_on"]["prestart"] == {"condition": "service_completed_successfully"}
     assert SERVICES["prestart"]["depends_on"]["mlflow"] == {"condition": "service_healthy"}
 
@@ -93,7 +93,7 @@ def test_mlflow_answers_to_its_own_names_only() -> None:
 
 
 def test_the_settings_are_those_of_the_site() -> None:
-    for name in ("web", "worker", "housekeeping", "prestart"):
+    for name in ("web", "worker", "housekeeping", "beat", "prestart"):
         assert SERVICES[name]["environment"].keys() <= DECLARED.keys()
         assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
 

@@ -41,7 +41,7 @@ def test_only_what_is_queued_is_claimed(make_generation: Make, state: str) -> No
 def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=2, text="kept")
     stale = progress(generation, "stale", attempt=1)
-    assert services.generations_checkpoint([stale]) == {generation.pk}
+    assert services.generations_checkpoint([stale]) == {(generation.pk, 1)}
     assert not services.generation_finish(progress=stale, state="done", reason="length")
     assert not services.generation_requeue(progress=stale)
     assert (fresh(generation).text, fresh(generation).state) == ("kept", "running")
@@ -50,7 +50,7 @@ def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
 def test_a_checkpoint_saves_and_tells_what_must_stop(make_generation: Make) -> None:
     going, cancelled = (make_generation(state="running", attempt=1) for _ in range(2))
     Generation.objects.filter(pk=cancelled.pk).update(cancel_requested=True)
-    assert services.generations_checkpoint([progress(going), progress(cancelled)]) == {cancelled.pk}
+    assert services.generations_checkpoint([progress(going), progress(cancelled)]) == {(cancelled.pk, 1)}
     assert fresh(going).text == "abc"
 
 
@@ -124,11 +124,43 @@ def test_giving_back_a_cancelled_one_ends_it(make_generation: Make) -> None:
     assert (fresh(generation).state, fresh(generation).text) == ("cancelled", "abc")
 
 
-def test_what_waits_too_long_is_sent_again_but_not_at_every_sweep(make_generation: Make) -> None:
-    make_generation(dispatched_at=timezone.now() - timedelta(seconds=60))
-    make_generation(dispatched_at=timezone.now())
-    assert services.generations_requeue_lost() == 1
-    assert services.generations_requeue_lost() == 0
+def test_without_a_broker_nothing_counts_as_sent_again(make_generation: Make) -> None:
+    long_ago = timezone.now() - timedelta(seconds=60)
+    generation = make_generation(dispatched_at=long_ago)
+    assert services.generations_send_again() == 0
+    assert fresh(generation).dispatched_at == long_ago
+
+
+def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(make_generation: Make, settings: Any) -> None:
+    lost = make_generation(state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far")
+    services.generations_requeue_lost()
+    assert (fresh(lost).state, fresh(lost).text) == ("failed", "so far")
+    assert "lost" in fresh(lost).error
+
+
+def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generation: Make) -> None:
+    generation = make_generation()
+    for _ in range(3):
+        claimed = services.generation_claim(generation_id=generation.pk, worker_id="w")
+        assert claimed is not None
+        services.generation_attempt_failed(progress=progress(claimed), error="NaN in the logits")
+    assert (fresh(generation).state, fresh(generation).error, fresh(generation).attempt) == ("failed", "NaN in the logits", 3)
+
+
+def test_restarts_of_workers_are_no_failures(make_generation: Make) -> None:
+    generation = make_generation()
+    for _ in range(5):
+        claimed = services.generation_claim(generation_id=generation.pk, worker_id="w")
+        assert claimed is not None
+        services.generation_requeue(progress=progress(claimed))
+    assert (fresh(generation).state, fresh(generation).failures) == ("queued", 0)
+
+
+def test_a_cancel_that_was_asked_for_is_not_forgotten_in_the_queue(make_generation: Make) -> None:
+    generation = make_generation(cancel_requested=True)
+    assert services.generation_claim(generation_id=generation.pk, worker_id="w") is None
+    services.generations_send_again()
+    assert fresh(generation).state == "cancelled"
 
 
 def test_rows_of_workers_long_gone_are_removed(db: None) -> None:

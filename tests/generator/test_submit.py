@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from charrnn_site.logs import RefusalsWithoutTraceback
 from generator.models import SEED_LIMIT, Generation, ModelVersion, Owner
 from tests.generator.conftest import make_version
 
@@ -44,6 +45,7 @@ def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client,
         ("prompt", ["a"]),
         ("temperature", -1),
         ("temperature", 1e308),
+        ("temperature", 10**400),
         ("temperature", True),
         ("temperature", "1"),
         ("temperature", None),
@@ -55,6 +57,7 @@ def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client,
         ("top_p", 0),
         ("top_p", 1.0001),
         ("top_p", -0.5),
+        ("top_p", 10**400),
         ("top_p", "0.5"),
         ("length", 0),
         ("length", -1),
@@ -74,6 +77,7 @@ def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client,
         ("stop", [["a"]]),
         ("stop", ["\ud83d"]),
         ("stop", ["a\0b"]),
+        ("stop", ["\ufeff"]),
         ("stop", "text"),
         ("version", 99),
         ("version", -1),
@@ -82,6 +86,7 @@ def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client,
         ("parent", "not an id"),
         ("client_key", "k" * 65),
         ("client_key", 1),
+        ("client_key", "\ud800"),
     ],
 )
 def test_a_bad_field_is_refused_at_the_field(client: Client, live: ModelVersion, field: str, value: object) -> None:
@@ -195,6 +200,21 @@ def test_a_submit_without_csrf_token_is_403(live: ModelVersion) -> None:
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
 def test_a_wrong_method_is_405(client: Client, live: ModelVersion, method: str) -> None:
     assert getattr(client, method)("/generations/").status_code == 405
+
+
+def test_a_body_that_is_too_large_is_400_as_json_and_one_line_in_the_log(
+    client: Client, live: ModelVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = client.post("/generations/", b" " * 300_000, content_type="application/json")
+    assert response.status_code == 400
+    assert response.json()["errors"]
+    (record,) = [record for record in caplog.records if record.name.startswith("django.security")]
+    assert RefusalsWithoutTraceback().filter(record)
+    assert record.exc_info is None
+
+
+def test_head_is_a_get_without_a_body(client: Client, live: ModelVersion) -> None:
+    assert [client.head(path).status_code for path in ("/", "/history/", "/healthz")] == [200, 200, 200]
 
 
 def test_a_wrong_host_is_400(client: Client, live: ModelVersion) -> None:

@@ -84,14 +84,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def test_every_program_has_a_command_line(environment: dict[str, str]) -> None:
-    assert sorted(processes.programs()) == ["housekeeping", "redis", "web", "worker"]
+    assert sorted(processes.programs()) == ["beat", "housekeeping", "redis", "web", "worker"]
     for name in processes.programs():
         assert "%" not in " ".join(processes.command(name, environment)).replace("@%h", "")
 
 
 def test_settings_reach_the_command_lines(environment: dict[str, str], tmp_path: Path) -> None:
     assert "--concurrency=7" in processes.command("worker", environment)
-    assert f"{tmp_path}/my state/beat-schedule" in processes.command("housekeeping", environment)
+    environment["CHARRNN_REDIS_SERVER"] = "redis-server"
+    assert f"{tmp_path}/my state/redis.conf" in processes.command("redis", environment)
     web = processes.command("web", environment)
     assert (web[web.index("-b") + 1], web[web.index("-p") + 1]) == ("::1", "8123")
 

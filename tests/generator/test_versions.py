@@ -97,6 +97,15 @@ def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: Use
         versions.promotion_request(version=other, user=promoter)
 
 
+def test_a_switch_that_was_lost_on_the_way_blocks_no_other(live: ModelVersion, promoter: User) -> None:
+    other = make_version(2)
+    lost = Promotion.objects.create(requested_by=promoter, to_version=other)
+    Promotion.objects.update(created_at=timezone.now() - 2 * versions.PROMOTION_TIMEOUT)
+    assert not versions.promotions_open()
+    lost.refresh_from_db()
+    assert lost.outcome == "refused"
+
+
 def test_without_a_broker_a_switch_is_refused_with_the_reason(live: ModelVersion, promoter: User) -> None:
     page = make_live(signed_in(promoter), make_version(2))
     assert "The broker could not be reached." in page.content.decode()

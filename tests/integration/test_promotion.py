@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_stream import export, text_of
-from tests.stack import Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, Stack, Visitor, wait_until
 
 ADMIN = "from django.contrib.auth.models import User; User.objects.create_superuser('root', password='a-long-enough-one')"
 LIVE = "SELECT version FROM generator_modelversion WHERE is_live"
@@ -16,7 +16,7 @@ LIVE = "SELECT version FROM generator_modelversion WHERE is_live"
 
 @pytest.fixture
 def own_stack(make_stack: Any) -> Stack:
-    running: Stack = make_stack("redis", "worker", "housekeeping", "web")
+    running: Stack = make_stack(*EVERYTHING)
     running.manage("shell", "-c", ADMIN)
     return running
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import signal
-from collections.abc import Callable
+import socket as socket_module
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
+from redis import Redis
+from websockets.asyncio.client import ClientConnection
+
 from tests.integration.test_stream import export, text_of
-from tests.stack import Stack, Visitor, frames_until_end, wait_until
+from tests.stack import EVERYTHING, Stack, Visitor, frames_until_end, wait_until
 
 LENGTH = 20_000
 SEED = 99
 MakeStack = Callable[..., Stack]
+opened: list[ClientConnection] = []
+
+
+@pytest.fixture(autouse=True)
+async def close_sockets() -> AsyncIterator[None]:
+    """Close what `started` opened, in the loop it was opened in."""
+    yield
+    while opened:
+        await opened.pop().close()
 
 
 def expected_text(stack: Stack, visitor: Visitor) -> str:
@@ -29,6 +44,7 @@ async def started(visitor: Visitor, stack: Stack) -> tuple[str, Any, list[dict[s
     """Return a running generation, an open socket on it, and the frames so far."""
     generation_id = visitor.submit(length=LENGTH, seed=SEED)["id"]
     socket = await visitor.socket(generation_id)
+    opened.append(socket)
     frames = [json.loads(await socket.recv())]
     while not text_of(frames):
         frames.append(json.loads(await socket.recv()))
@@ -36,7 +52,7 @@ async def started(visitor: Visitor, stack: Stack) -> tuple[str, Any, list[dict[s
 
 
 async def test_a_killed_workers_text_is_finished_by_another(make_stack: MakeStack) -> None:
-    stack = make_stack("redis", "worker", "housekeeping", "web")
+    stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
     generation_id, socket, frames = await started(visitor, stack)
@@ -49,7 +65,7 @@ async def test_a_killed_workers_text_is_finished_by_another(make_stack: MakeStac
 
 
 async def test_a_stopped_worker_saves_and_gives_back_what_it_held(make_stack: MakeStack) -> None:
-    stack = make_stack("redis", "worker", "housekeeping", "web")
+    stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
     generation_id, socket, frames = await started(visitor, stack)
@@ -64,7 +80,7 @@ async def test_a_stopped_worker_saves_and_gives_back_what_it_held(make_stack: Ma
 
 
 async def test_a_redis_that_comes_back_empty_costs_no_character(make_stack: MakeStack) -> None:
-    stack = make_stack("redis", "worker", "housekeeping", "web")
+    stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
     generation_id, socket, frames = await started(visitor, stack)
@@ -75,7 +91,7 @@ async def test_a_redis_that_comes_back_empty_costs_no_character(make_stack: Make
 
 
 async def test_without_redis_a_submit_is_kept_and_written_later(make_stack: MakeStack) -> None:
-    stack = make_stack("redis", "worker", "housekeeping", "web")
+    stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     visitor.get("/")
     stack.kill("redis")
@@ -86,7 +102,7 @@ async def test_without_redis_a_submit_is_kept_and_written_later(make_stack: Make
 
 
 async def test_a_web_process_that_dies_is_not_noticed_by_the_writing(make_stack: MakeStack) -> None:
-    stack = make_stack("redis", "worker", "housekeeping", "web")
+    stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
     generation_id, _, frames = await started(visitor, stack)
@@ -96,3 +112,76 @@ async def test_a_web_process_that_dies_is_not_noticed_by_the_writing(make_stack:
     assert known + text_of(rest, len(known)) == expected
     assert rest[-1]["sha256"] == hashlib.sha256(expected.encode()).hexdigest()
     assert export(visitor, generation_id)["attempt"] == 1
+
+
+async def test_without_redis_a_text_is_followed_by_its_row(make_stack: MakeStack) -> None:
+    stack = make_stack(*EVERYTHING)
+    visitor = stack.visitor()
+    expected = expected_text(stack, visitor)
+    generation_id, _, _ = await started(visitor, stack)
+    stack.kill("redis")
+    frames = await asyncio.wait_for(visitor.frames(generation_id), 60)
+    assert text_of(frames) == expected
+    assert frames[-1]["state"] == "done"
+
+
+async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys(make_stack: MakeStack) -> None:
+    stack = make_stack(*EVERYTHING)
+    visitor = stack.visitor()
+    expected = expected_text(stack, visitor)
+    done, _, _ = await started(visitor, stack)
+    cancelled = visitor.submit(length=LENGTH, seed=1)["id"]
+    stack.send("worker", signal.SIGSTOP)
+    wait_until(lambda: export(visitor, done)["state"] == "queued", "housekeeping gives it back", 40)
+    await asyncio.to_thread(lambda: visitor.post(f"/generations/{cancelled}/cancel/"))
+    stack.send("worker", signal.SIGCONT)
+    assert text_of(await visitor.frames(done)) == expected
+    assert (await visitor.frames(cancelled))[-1]["state"] == "cancelled"
+    assert "Traceback" not in stack.logs("worker", 500)
+
+
+async def test_a_registry_that_does_not_answer_holds_up_no_recovery(make_stack: MakeStack) -> None:
+    with socket_module.create_server(("127.0.0.1", 0)) as silent:
+        stack = make_stack(*EVERYTHING, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        visitor = stack.visitor()
+        generation_id, socket, frames = await started(visitor, stack)
+        stack.kill("worker")
+        await asyncio.to_thread(stack.start, "worker")
+        frames += await asyncio.wait_for(frames_until_end(socket), 60)
+    assert len(text_of(frames)) == LENGTH
+    assert export(visitor, generation_id)["attempt"] == 2
+
+
+async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(make_stack: MakeStack) -> None:
+    stack = make_stack(*EVERYTHING)
+    visitor = stack.visitor()
+    generation_id, socket, frames = await started(visitor, stack)
+    stack.kill("worker")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while True:
+                frames.append(json.loads(await socket.recv()))
+    wait_until(lambda: export(visitor, generation_id)["state"] == "queued", "housekeeping gives it back", 40)
+    await socket.send('{"type": "cancel"}')
+    frames += await frames_until_end(socket)
+    assert frames[-1]["state"] == "cancelled"
+    assert export(visitor, generation_id)["text"] == text_of(frames)
+    assert frames[-1]["length"] == len(text_of(frames))
+
+
+async def test_closed_sockets_leave_nothing_behind(make_stack: MakeStack) -> None:
+    stack = make_stack("redis", "web")
+    visitor = stack.visitor()
+    ids = [visitor.submit(length=100)["id"] for _ in range(3)]
+    with Redis.from_url(stack.redis_url) as redis:
+
+        async def open_and_leave(number: int) -> None:
+            async with visitor.socket(ids[number % 3]) as socket:
+                await socket.recv()
+                if number % 2:
+                    socket.transport.abort()
+
+        for _ in range(5):
+            await asyncio.gather(*(open_and_leave(number) for number in range(20)))
+        wait_until(lambda: not redis.pubsub_channels("charrnn*"), "the last subscription is gone", 20)
+    assert "Traceback" not in stack.logs("web", 500)

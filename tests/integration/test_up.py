@@ -101,7 +101,7 @@ class TestRunning:
         visitor = Visitor(first.base_url)
         assert visitor.get("/readyz").json()["ready"] is True
         made = visitor.submit(prompt="Kept", length=50)
-        assert len(first.processes()) >= 6  # up, supervisord, redis, web, worker, housekeeping and its scheduler
+        assert len(first.processes()) >= 7  # up, supervisord, redis, web, worker, housekeeping, beat
         redis_url = redis_url_kept_from_others(first)
 
         assert first.interrupt() == 0
@@ -129,18 +129,15 @@ class TestRunning:
         made = visitor.submit(length=20)
         wait_until(lambda: "done" in visitor.get(f"/generations/{made['id']}/export.json").text, "the new worker writes")
 
-    def test_a_killed_housekeeping_leaves_no_second_scheduler(self, up: Open) -> None:
+    @pytest.mark.parametrize("command", ["-Q housekeeping", "charrnn_site beat"])
+    def test_killed_housekeeping_comes_back(self, up: Open, command: str) -> None:
         terminal = up()
         terminal.wait_ready()
-        before = {pid for pid, command in terminal.processes().items() if "-Q housekeeping" in command}
-        assert len(before) == 2
-        os.kill(min(before), signal.SIGKILL)
-
-        def replaced() -> bool:
-            now = {pid for pid, command in terminal.processes().items() if "-Q housekeeping" in command}
-            return len(now) == 2 and not now & before
-
-        wait_until(replaced, "both are new")
+        killed = terminal.pid_of(command)
+        assert killed
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: terminal.pid_of(command) not in {None, killed}, "a new one")
+        assert sum(command in line for line in terminal.processes().values()) == 1
 
     def test_a_killed_up_takes_everything_along(self, up: Open) -> None:
         terminal = up()
