@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: run test lint types test-unit test-integration test-e2e test-tools bench-engine screenshots clean
+.PHONY: run test lint types test-unit test-integration test-e2e test-tools bench-engine bench-training screenshots clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/python manage.py up
@@ -40,6 +40,9 @@ test-tools:
 
 bench-engine: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_engine
+
+bench-training: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks.bench_training
 
 # Of the copy that runs at URL (`make run` in another terminal).
 screenshots: $(VENV)/installed-test test-tools

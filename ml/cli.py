@@ -8,21 +8,28 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml.config import TrainConfig
+
+if TYPE_CHECKING:
+    from ml.corpus import Corpus
+    from ml.evaluate import Evaluation
+    from ml.registry import Registry
+    from ml.tracking import Tracker
+
+BOOKS = Path(__file__).parent.parent / "data" / "gutenberg.csv"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; a failure the user can act on is one sentence on stderr and exit code 1."""
-    from ml.corpus import CorpusError
-    from ml.vocabulary import VocabularyError
-
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-    except (CorpusError, VocabularyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}" if error.filename and error.strerror else f"error: {error}")
     except Exception as error:
         if type(error).__module__.startswith("ml."):
             sys.exit(f"error: {error}")
@@ -33,22 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    corpus = commands.add_parser("corpus", help="make training data of a folder of books")
-    corpus.add_argument("--source", type=Path, required=True, help="folder with catalog.csv and <id>.txt files")
-    corpus.add_argument("--out", type=Path, required=True, help="corpus folder to write")
-    corpus.add_argument("--keep-lines", action="store_true", help="leave hard-wrapped lines as they are")
-    corpus.set_defaults(command=_corpus)
-
-    train = commands.add_parser(
-        "train", help="train a model, or go on with a run", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    train.add_argument("--corpus", type=Path, required=True, help="corpus folder")
-    train.add_argument("--run", type=Path, required=True, help="run folder; an existing run is continued")
-    for field in dataclasses.fields(TrainConfig):
-        flag = "--" + field.name.replace("_", "-")
-        train.add_argument(flag, type=type(field.default), default=field.default, help=" ")
-    train.set_defaults(command=_train)
-
+    _add_corpus(commands)
+    _add_train(commands)
     _add_export(commands)
     _add_evaluate(commands)
 
@@ -61,6 +54,43 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--out", type=Path, required=True)
     fetch.set_defaults(command=_fetch)
     return parser
+
+
+def _add_corpus(commands: Any) -> None:
+    corpus = commands.add_parser("corpus", help="fetch books, and make training data of texts")
+    parts = corpus.add_subparsers(required=True, metavar="COMMAND")
+
+    fetch = parts.add_parser("fetch", help="download the books of a list, politely; goes on where it was cut off")
+    fetch.add_argument("--out", type=Path, required=True, help="folder for the texts")
+    fetch.add_argument("--catalog", type=Path, default=BOOKS, help="list of books (id, title, author); 99 by default")
+    fetch.add_argument("--mirror", help="folder or address with <id>.txt, or address with {id}; Project Gutenberg by default")
+    fetch.add_argument("--pause", type=float, default=2.0, help="seconds between two downloads (default: 2)")
+    fetch.set_defaults(command=_corpus_fetch)
+
+    build = parts.add_parser("build", help="make training data of a folder of texts, or of one text file")
+    build.add_argument("--source", type=Path, required=True, help="a .txt file, or a folder of them; catalog.csv names its books")
+    build.add_argument("--out", type=Path, required=True, help="corpus folder to write")
+    build.add_argument("--keep-lines", action="store_true", help="leave hard-wrapped lines as they are")
+    build.set_defaults(command=_corpus_build)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a model, or go on with a run",
+        description="Train a model, or go on with a run. Ctrl-C ends it cleanly; the same command goes on. With "
+        "MLFLOW_TRACKING_URI set, everything is logged there as it goes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    train.add_argument("--corpus", type=Path, required=True, help="corpus folder")
+    train.add_argument("--run", type=Path, required=True, help="run folder; an existing run is continued")
+    train.add_argument("--register", action="store_true", help="at the end make a version of the best snapshot and register it")
+    train.add_argument("--title", default="", help="of the registered version, for people")
+    for option in dataclasses.fields(TrainConfig):
+        flag = "--" + option.name.replace("_", "-")
+        choices = option.metadata["choices"] or None
+        train.add_argument(flag, type=type(option.default), default=option.default, choices=choices, help=option.metadata["help"])
+    train.set_defaults(command=_train)
 
 
 def _add_export(commands: Any) -> None:
@@ -77,15 +107,28 @@ def _add_export(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure how well a model version predicts a text")
-    evaluate.add_argument("--model", type=Path, required=True, help="version folder")
-    evaluate.add_argument("--text", type=Path, required=True, help="UTF-8 text file")
+    evaluate.add_argument("--model", required=True, help="version folder, or a registry version such as 3 or champion")
+    what = evaluate.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", type=Path, help="UTF-8 text file")
+    what.add_argument("--corpus", type=Path, help="corpus folder, of which the validation split is read")
+    evaluate.add_argument("--per-book", action="store_true", help="with --corpus: also each book by itself")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="int8 is what serves")
     evaluate.add_argument("--threads", type=int, default=2)
     evaluate.set_defaults(command=_evaluate)
 
 
-def _corpus(arguments: argparse.Namespace) -> None:
+def _corpus_fetch(arguments: argparse.Namespace) -> None:
+    from ml.corpus import read_catalog
+    from ml.fetch import GUTENBERG, Manners, fetch
+
+    catalog = read_catalog(arguments.catalog)
+    mirror = arguments.mirror or GUTENBERG
+    fetched = fetch(catalog, arguments.out, mirror=mirror, manners=Manners(pause=arguments.pause))
+    print(f"{arguments.out} holds {len(catalog)} books, {fetched} of them fetched now")
+
+
+def _corpus_build(arguments: argparse.Namespace) -> None:
     from ml.corpus import build
 
     corpus = build(arguments.source, arguments.out, join_lines=not arguments.keep_lines)
@@ -97,25 +140,47 @@ def _corpus(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from ml.corpus import Corpus
+    from ml.tracking import Tracker
     from ml.train import Trainer
 
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    config = TrainConfig(**{name: getattr(arguments, name) for name in names})
-    Trainer(config, Corpus.open(arguments.corpus), arguments.run).run()
+    config = TrainConfig(**{option.name: getattr(arguments, option.name) for option in dataclasses.fields(TrainConfig)})
+    uri = _tracking_uri() if arguments.register else os.environ.get("MLFLOW_TRACKING_URI", "")
+    tracker = Tracker(uri, arguments.run) if uri else None
+    corpus = Corpus.open(arguments.corpus)
+    trainer = Trainer(config, corpus, arguments.run, tracker)
+    loss = trainer.run()
+    print(f"{trainer.chars:,} characters, {trainer.seconds / 60:.1f} minutes, validation {loss:.4f} nats/char")
+    if not trainer.finished:
+        print("stopped before the end; the same command goes on from here")
+    elif tracker and arguments.register:
+        _register_best(tracker, corpus, arguments)
+
+
+def _register_best(tracker: Tracker, corpus: Corpus, arguments: argparse.Namespace) -> None:
+    from ml.release import release_best
+
+    version = release_best(corpus, arguments.run, title=arguments.title, threads=arguments.threads)
+    registered = _registry().register(version.folder)
+    tracker.registered(registered.name, registered.version)
+    print(f"{registered.name} version {registered.version}: {registered.title}")
 
 
 def _register(arguments: argparse.Namespace) -> None:
-    from ml.registry import Registry
-
-    version = Registry(_tracking_uri()).register(arguments.folder)
+    version = _registry().register(arguments.folder)
     print(f"{version.name} version {version.version}: {version.title}")
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from ml.registry import Registry
-
-    version = Registry(_tracking_uri()).fetch(arguments.version, arguments.out)
+    version = _registry().fetch(arguments.version, arguments.out)
     print(f"{version.title}, digest {version.digest}")
+
+
+def _registry() -> Registry:
+    from ml.registry import Registry
+    from ml.tracking import local_artifacts
+
+    uri = _tracking_uri()
+    return Registry(uri, local_artifacts(uri))
 
 
 def _tracking_uri() -> str:
@@ -145,17 +210,32 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from ml.release import evaluate_file
+    from ml.corpus import Corpus
+    from ml.measure import Judge, found_version, total
 
-    result = evaluate_file(arguments.model, arguments.text, precision=arguments.precision, threads=arguments.threads)
-    values = {
-        "nats_per_char": round(result.nats_per_char, 6),
-        "bits_per_char": round(result.bits_per_char, 6),
-        "chars": result.chars,
-        "unknown_chars": result.unknown_chars,
-    }
-    if arguments.json:
-        print(json.dumps(values))
+    with found_version(arguments.model) as version:
+        judge = Judge(version, precision=arguments.precision, threads=arguments.threads)
+    if arguments.text:
+        values = _values(judge.text(arguments.text))
+    elif arguments.per_book:
+        books = judge.books(Corpus.open(arguments.corpus))
+        values = _values(total([evaluation for _, evaluation in books]))
+        values["books"] = [{"id": book.id, "title": book.title, **_values(evaluation)} for book, evaluation in books]
     else:
-        for name, value in values.items():
-            print(f"{name}: {value}")
+        values = _values(judge.corpus(Corpus.open(arguments.corpus)))
+    if arguments.json:
+        print(json.dumps(values, ensure_ascii=False))
+        return
+    for book in sorted(values.pop("books", []), key=lambda book: book["nats_per_char"]):
+        print(f"{book['nats_per_char']:.4f} nats/char, {book['chars']:>9,} characters  {book['title']}")
+    for name, value in values.items():
+        print(f"{name}: {value}")
+
+
+def _values(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "nats_per_char": round(evaluation.nats_per_char, 6),
+        "bits_per_char": round(evaluation.bits_per_char, 6),
+        "chars": evaluation.chars,
+        "unknown_chars": evaluation.unknown_chars,
+    }

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ml.files import write_whole
 from ml.vocabulary import Vocabulary, normalize
 
 VALIDATION_SHARE = 0.05  # the last part of every book, never trained on
@@ -88,36 +89,86 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
-        """Return the corpus in `folder`. Raises CorpusError with what to do when there is none."""
+        """Return the corpus in `folder`. Raises CorpusError with what to do when there is none, or half of one."""
         try:
-            meta = json.loads((folder / "corpus.json").read_text())
-        except FileNotFoundError:
+            meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+            books = tuple(Book(**book) for book in meta["books"])
+            vocabulary, digest = Vocabulary(meta["vocabulary"]), str(meta["digest"])
+        except (FileNotFoundError, NotADirectoryError):
             raise CorpusError(f"{folder} holds no corpus; make one with `python -m ml corpus build`") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{folder / 'corpus.json'} is damaged ({error}); build the corpus again") from None
         return cls(
-            vocabulary=Vocabulary(meta["vocabulary"]),
-            train=np.memmap(folder / "train.bin", dtype=np.uint8, mode="r"),
-            validation=np.memmap(folder / "validation.bin", dtype=np.uint8, mode="r"),
-            books=tuple(Book(**book) for book in meta["books"]),
-            digest=meta["digest"],
+            vocabulary=vocabulary,
+            train=_map(folder / "train.bin", sum(book.train_chars for book in books)),
+            validation=_map(folder / "validation.bin", sum(book.validation_chars for book in books)),
+            books=books,
+            digest=digest,
         )
+
+    def validation_books(self) -> Iterator[tuple[Book, npt.NDArray[np.uint8]]]:
+        """Yield each book with its part of the validation split."""
+        at = 0
+        for book in self.books:
+            yield book, self.validation[at : at + book.validation_chars]
+            at += book.validation_chars
+
+
+def _map(path: Path, chars: int) -> npt.NDArray[np.uint8]:
+    size = path.stat().st_size if path.exists() else 0
+    if size != chars or not chars:
+        raise CorpusError(f"{path} has {size:,} characters where corpus.json says {chars:,}; build the corpus again")
+    return np.memmap(path, dtype=np.uint8, mode="r")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file. Raises CorpusError if it is empty or no text, OSError if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CorpusError(f"{path} is not UTF-8 text") from None
+    if "\0" in text:
+        raise CorpusError(f"{path} is not text: it holds NUL characters")
+    if not text.strip():
+        raise CorpusError(f"{path} is empty")
+    return text
 
 
 def read_catalog(path: Path) -> list[dict[str, str]]:
     """Return the rows (id, title, author, …) of a catalogue of books."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError:
+        raise CorpusError(f"{path} is not UTF-8 text") from None
+    if not rows or not {"id", "title", "author"} <= rows[0].keys():
+        raise CorpusError(f"{path} is not a list of books with the columns id, title and author")
+    if unsafe := next((row["id"] for row in rows if not re.fullmatch(r"[\w.-]+", row["id"] or "")), None):
+        raise CorpusError(f"{path} has the id {unsafe!r}; an id is letters, digits, dots and hyphens")
+    return rows
+
+
+def _list_books(source: Path) -> list[tuple[dict[str, str], Path]]:
+    """Return the books of a folder with catalog.csv, of a folder of .txt files by name, or the one that `source` is."""
+    catalog = source / "catalog.csv"
+    if catalog.is_file():
+        return [(row, source / f"{row['id']}.txt") for row in read_catalog(catalog)]
+    paths = [source] if source.is_file() else sorted(source.glob("*.txt"))
+    if not paths:
+        raise CorpusError(f"{source} is neither a text file nor a folder with .txt files")
+    return [({"id": path.stem, "title": path.stem, "author": ""}, path) for path in paths]
 
 
 def read_books(source: Path, *, join_lines: bool = True) -> Iterator[tuple[dict[str, str], str]]:
-    """Yield each catalogue row with its cleaned text, in catalogue order. `source` holds catalog.csv and <id>.txt."""
-    for row in read_catalog(source / "catalog.csv"):
+    """Yield each book's catalogue row and cleaned text, in catalogue order."""
+    for row, path in _list_books(source):
         try:
-            text = (source / f"{row['id']}.txt").read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise CorpusError(f"{row['id']}.txt ({row['title']}) is not UTF-8 text") from None
+            text = clean(read_text(path), join_lines=join_lines)
         except FileNotFoundError:
-            raise CorpusError(f"{source} has no {row['id']}.txt ({row['title']}), which its catalogue names") from None
-        yield row, clean(text, join_lines=join_lines)
+            raise CorpusError(f"{source} has no {path.name} ({row['title']}), which its catalogue names") from None
+        if not text.strip():
+            raise CorpusError(f"{path} holds nothing but a licence")
+        yield row, text
 
 
 def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
@@ -127,22 +178,26 @@ def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
     for _, text in texts:
         counts.update(text)
     vocabulary = Vocabulary.from_counts(counts)
-    folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(vocabulary.symbols.encode())
     books: list[Book] = []
-    with (folder / "train.bin").open("wb") as train, (folder / "validation.bin").open("wb") as validation:
-        for row, text in texts:
-            ids = vocabulary.encode(text)
-            split = len(ids) - int(len(ids) * VALIDATION_SHARE)
-            digest.update(ids.tobytes())
-            train.write(ids[:split].tobytes())
-            validation.write(ids[split:].tobytes())
-            books.append(Book(row["id"], row["title"], row["author"], split, len(ids) - split))
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
+    for row, text in texts:
+        ids = vocabulary.encode(text)
+        split = len(ids) - int(len(ids) * VALIDATION_SHARE)
+        digest.update(ids.tobytes())
+        parts[0].append(ids[:split].tobytes())
+        parts[1].append(ids[split:].tobytes())
+        books.append(Book(row["id"], row["title"], row["author"], split, len(ids) - split))
+    if not any(book.validation_chars for book in books):
+        raise CorpusError(f"{source} is too short: a split needs a text of {round(1 / VALIDATION_SHARE)} characters or more")
     meta = {
         "vocabulary": vocabulary.symbols,
         "digest": digest.hexdigest(),
         "join_lines": join_lines,
         "books": [{name: getattr(book, name) for name in Book.__slots__} for book in books],
     }
-    (folder / "corpus.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in zip(("train.bin", "validation.bin"), parts, strict=True):
+        write_whole(folder / name, b"".join(part))
+    write_whole(folder / "corpus.json", (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode())
     return Corpus.open(folder)

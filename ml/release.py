@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from ml.checkpoint import (
-    Version,
-    half_precision,
-    parameter_shapes,
-    read_step_graph,
-    read_version,
-    read_weights,
-    write_version,
-)
+from ml.checkpoint import Arrays, Version, half_precision, parameter_shapes, read_version, write_version
 from ml.config import ModelConfig, TrainConfig
 from ml.corpus import Corpus
-from ml.evaluate import Evaluation, evaluate
+from ml.evaluate import evaluate
 from ml.export import build_fp32_graph, build_int8_graph
+from ml.history import read_history
+from ml.measure import LANES
 from ml.offline import generate
 from ml.step import OnnxStep
 from ml.stream import Request
-from ml.vocabulary import Vocabulary, normalize
+from ml.vocabulary import Vocabulary
 
-LANES = 64
 SAMPLE_CHARS = 600
 SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 SAMPLE_PROMPTS = ("It was a dark and stormy night", "")
-
-Weights = Mapping[str, npt.NDArray[np.float32]]
 
 
 class ReleaseError(Exception):
@@ -66,15 +56,9 @@ def release(
     weights = load_file(snapshot)
     if {name: tensor.shape for name, tensor in weights.items()} != parameter_shapes(model):
         raise ReleaseError(f"{snapshot.name} does not have the shapes of {run / 'config.json'} and this corpus")
-    stored = {name: tensor.astype(np.float32) for name, tensor in half_precision(weights).items()}
-    fp32 = OnnxStep(build_fp32_graph(model, weights), model, rows=LANES, threads=threads)
-    int8 = OnnxStep(build_int8_graph(model, stored), model, rows=LANES, threads=threads)
     ids = corpus.validation[:validation_chars]
+    int8, losses = _losses(model, weights, corpus.vocabulary, ids, threads)
     last = dict(zip(header, rows[-1], strict=True))
-    losses = {
-        name: round(evaluate(step, corpus.vocabulary, ids, lanes=LANES, title=name).nats_per_char, 5)
-        for name, step in (("fp32", fp32), ("int8", int8))
-    }
     return write_version(
         folder,
         weights=weights,
@@ -82,8 +66,7 @@ def release(
         model=model,
         training=_training(config, corpus, run),
         metrics={
-            "validation_nats_per_char": losses["fp32"],
-            "int8_validation_nats_per_char": losses["int8"],
+            **losses,
             "validation_chars": len(ids),
             "chars": seen,
             "minutes": float(last["minutes"]),
@@ -94,6 +77,37 @@ def release(
         samples=write_samples(int8, corpus.vocabulary),
         metrics_csv=_csv([header, *rows]),
     )
+
+
+def _losses(
+    model: ModelConfig, weights: Arrays, vocabulary: Vocabulary, ids: npt.NDArray[np.uint8], threads: int
+) -> tuple[OnnxStep, dict[str, float]]:
+    """Return the step that will serve, and the loss on `ids` in float32 as trained and of that step."""
+    stored = {name: tensor.astype(np.float32) for name, tensor in half_precision(weights).items()}
+    fp32 = OnnxStep(build_fp32_graph(model, weights), model, rows=LANES, threads=threads)
+    int8 = OnnxStep(build_int8_graph(model, stored), model, rows=LANES, threads=threads)
+    losses = {
+        name: round(evaluate(step, vocabulary, ids, lanes=LANES, title=name).nats_per_char, 5)
+        for name, step in (("validation_nats_per_char", fp32), ("int8_validation_nats_per_char", int8))
+    }
+    return int8, losses
+
+
+def release_best(corpus: Corpus, run: Path, *, title: str = "", threads: int = 2) -> Version:
+    """Write the snapshot of `run` with the lowest validation loss as a version under `run`/versions and return it.
+
+    A version that is there already is returned as it is. Raises ReleaseError or CheckpointError.
+    """
+    rows = read_history(run)
+    if not rows:
+        raise ReleaseError(f"{run} has no snapshot yet; one is kept at each validation")
+    chars = min(rows, key=lambda row: row.validation_nats_per_char).chars
+    folder = run / "versions" / f"{chars:012d}"
+    if (folder / "model.json").exists():
+        return read_version(folder)
+    config = _read_config(run)
+    name = title or f"{config.num_layers}×{config.hidden_size} after {chars / 1e6:.1f} M characters"
+    return release(corpus, run, folder, chars=chars, title=name, threads=threads)
 
 
 def _read_config(run: Path) -> TrainConfig:
@@ -140,16 +154,3 @@ def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
             text = generate(step, vocabulary, request).text
             parts.append(f"=== temperature {temperature}, seed {request.seed}, prompt {prompt!r}\n\n{prompt}{text}\n")
     return "\n".join(parts)
-
-
-def evaluate_file(folder: Path, path: Path, *, precision: str = "int8", threads: int = 2) -> Evaluation:
-    """Return how well the version in `folder` predicts the UTF-8 text in `path`. `precision` is "int8" or "fp32"."""
-    version = read_version(folder)
-    try:
-        text = normalize(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ReleaseError(f"{path} is not UTF-8 text") from None
-    weights: Weights = read_weights(version)
-    graph = read_step_graph(version) if precision == "int8" else build_fp32_graph(version.model, weights)
-    step = OnnxStep(graph, version.model, rows=LANES, threads=threads)
-    return evaluate(step, version.vocabulary, version.vocabulary.encode(text), lanes=LANES)

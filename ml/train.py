@@ -1,74 +1,45 @@
 """The trainer: truncated BPTT with carried state, resumable to the exact weight.
 
-A run folder holds `config.json`, `metrics.csv`, `resume.safetensors` (weights, optimizer moments, carried state and
-position: everything the next step depends on) and a `snapshots/` entry for every validation.
+A run folder holds `config.json`, `metrics.csv` and its plot `loss.png`, `resume.safetensors` (weights, optimizer moments,
+carried state and position: everything the next step depends on), and in `snapshots/` the weights and a sample text of
+every validation.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save
 from torch.nn import functional
 from tqdm import tqdm
 
-from ml.config import ModelConfig, TrainConfig
+from ml.batches import VALIDATION_LANES, Batches, validation_windows
+from ml.config import ModelConfig, TrainConfig, TrainingError
 from ml.corpus import Corpus
+from ml.files import write_whole
+from ml.history import History, Measurement, draw_loss
 from ml.model import CharRNN, State
+from ml.offline import generate
+from ml.resume import Position, check_same_run, load_point, save_point
+from ml.stream import Request
+from ml.torch_step import TorchStep
+from ml.tracking import Tracker
 
-CHUNK = 8192  # characters; every lane reads a shuffled sequence of chunks, so any prefix of a run sees all the books
-VALIDATION_LANES = 64
-METRICS = ("chars", "minutes", "train_nats_per_char", "validation_nats_per_char", "chars_per_second", "learning_rate")
-
-
-class TrainingError(Exception):
-    """Training cannot start or go on; the message says why. The last resume point is kept."""
-
-
-class Batches:
-    """Training batches as a pure function of the step, which is what makes an exact resume simple.
-
-    An epoch is a permutation of the chunks drawn from (seed, epoch); lane b reads chunks b, b+B, b+2B, … of it.
-    """
-
-    def __init__(self, ids: np.ndarray, config: TrainConfig) -> None:
-        if CHUNK % config.sequence_length:
-            raise TrainingError(f"the sequence length must divide {CHUNK}, and {config.sequence_length} does not")
-        self._ids = ids
-        self._config = config
-        self._chunks = (len(ids) - 1) // CHUNK
-        self._rounds = self._chunks // config.batch_size
-        self._steps_per_chunk = CHUNK // config.sequence_length
-        if not self._rounds:
-            need = config.batch_size * CHUNK + 1
-            raise TrainingError(f"the text is too short: {config.batch_size} lanes need {need:,} characters, it has {len(ids):,}")
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, bool]:
-        """Return inputs and targets (T, B) of `step`, and whether lanes start a new chunk (and so a fresh state)."""
-        chunk_round, within = divmod(step, self._steps_per_chunk)
-        epoch, chunk_round = divmod(chunk_round, self._rounds)
-        if self._order[0] != epoch:
-            generator = np.random.default_rng((self._config.seed, epoch))
-            self._order = (epoch, generator.permutation(self._chunks))
-        lanes = self._order[1][chunk_round * self._config.batch_size :][: self._config.batch_size]
-        starts = lanes * CHUNK + within * self._config.sequence_length
-        rows = np.stack([self._ids[start : start + self._config.sequence_length + 1] for start in starts], axis=1)
-        window = torch.from_numpy(rows.astype(np.int64))  # (T + 1, B)
-        return window[:-1], window[1:], within == 0
+LOG_STEPS = 50  # updates between two points of the training loss
+SAMPLE_TEMPERATURE = 0.8
 
 
 def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
@@ -82,15 +53,10 @@ def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
 
 
 @torch.no_grad()
-def validation_loss(model: CharRNN, ids: np.ndarray, max_chars: int) -> float:
+def validation_loss(model: CharRNN, ids: npt.NDArray[np.uint8], max_chars: int) -> float:
     """Return nats per character over up to `max_chars` of `ids`, state carried, read in evenly spaced lanes."""
-    lane_length = (len(ids) - 1) // VALIDATION_LANES
-    length = min(lane_length, max_chars // VALIDATION_LANES)
-    if length < 1:
-        raise TrainingError("the validation split is too short to validate on")
-    starts = np.arange(VALIDATION_LANES) * lane_length
-    rows = np.stack([ids[start : start + length + 1] for start in starts], axis=1)
-    window = torch.from_numpy(rows.astype(np.int64))
+    window = validation_windows(ids, max_chars).to(model.linear.weight.device)
+    length = len(window) - 1
     model.eval()
     state: State | None = None
     total = 0.0
@@ -105,26 +71,35 @@ def validation_loss(model: CharRNN, ids: np.ndarray, max_chars: int) -> float:
 class Trainer:
     """One run in one folder. `run()` trains to the budget; an interrupted run continues with the very same weights."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, folder: Path) -> None:
+    def __init__(self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None) -> None:
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config = config
         self.corpus = corpus
         self.folder = folder
-        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
-        self.model = CharRNN(ModelConfig(len(corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout))
+        self.tracker = tracker
+        self.device = _device(config.device)
         self.batches = Batches(corpus.train, config)
+        validation_windows(corpus.validation, config.validation_chars)  # too short a split is better found now
+        self.model = self._make_model().to(self.device)
         self.optimizer = self._make_optimizer()
         self.state = self.model.initial_state(config.batch_size)
         self.step = 0
         self.seconds = 0.0
-        self._recent_loss: list[float] = []
+        self._losses: list[float] = []  # since the last validation
         self._resume_path = folder / "resume.safetensors"
         if self._resume_path.exists():
+            check_same_run(folder, config)
             self._resume()
-        (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
+        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        self.history = History(folder / "metrics.csv", until=self.chars)
+        write_whole(folder / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
 
-    def _make_optimizer(self) -> torch.optim.AdamW:
+    def _make_model(self) -> CharRNN:
+        config = self.config
+        return CharRNN(ModelConfig(len(self.corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout))
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim == 1]
         groups = [
@@ -139,100 +114,149 @@ class Trainer:
         """Characters seen so far."""
         return self.step * self.config.batch_size * self.config.sequence_length
 
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or the patience with a loss that does not fall."""
+        patience = self.config.patience
+        return self.chars >= self.config.max_chars or bool(patience and self.history.since_best() >= patience)
+
     def train_step(self) -> float:
-        """Make one update and return its loss in nats per character."""
+        """Make one update and return its loss in nats per character. Raises TrainingError before a bad update is made."""
         inputs, targets, fresh = self.batches[self.step]
         if fresh:
             self.state = self.model.initial_state(self.config.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.chars, self.step, self.config)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
-            logits, state = self.model(inputs, self.state)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits, state = self.model(inputs.to(self.device), self.state)
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten().to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        value = loss.item()
+        if not math.isfinite(value + norm.item()):
+            raise TrainingError(self._diverged(f"the loss became {value} with a gradient of length {norm.item()}"))
         self.optimizer.step()
         self.state = (state[0].detach().float(), state[1].detach().float())
         self.step += 1
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss became {value} at step {self.step}; lower --learning-rate and run again")
         return value
 
     def run(self) -> float:
-        """Train until the budget is spent or SIGINT or SIGTERM arrives; return the last validation loss."""
-        last = math.nan
-        next_validation = (self.chars // self.config.validate_every + 1) * self.config.validate_every
-        started = time.monotonic() - self.seconds
-        with _stop_requests() as stop, tqdm(total=self.config.max_chars, initial=self.chars, unit="char", unit_scale=True) as bar:
-            while self.chars < self.config.max_chars and not stop.is_set():
-                before = self.chars
-                self._recent_loss.append(self.train_step())
-                bar.update(self.chars - before)
-                self.seconds = time.monotonic() - started
-                if self.step % 50 == 0:
-                    bar.set_postfix(nats=f"{np.mean(self._recent_loss[-50:]):.3f}")
-                if self.chars >= next_validation or self.chars >= self.config.max_chars:
-                    next_validation += self.config.validate_every
-                    last = self._validate()
-                    bar.write(f"{self.chars:>12,} characters: validation {last:.4f} nats/char")
+        """Train until the run is finished or SIGINT or SIGTERM arrives; return the last validation loss."""
+        try:
+            if self.tracker:
+                self.tracker.begin(self._parameters(), self.history.rows)
+            with _stop_requests() as stop, self._progress() as bar:
+                self._train(stop, bar)
             self.save()
-        return last
+        except OSError as error:
+            self._end("FAILED")
+            raise TrainingError(f"{error.filename or self.folder}: {error.strerror or error}; {self._kept()}") from error
+        except BaseException:
+            self._end("FAILED")
+            raise
+        self._end("FINISHED" if self.finished else "KILLED")
+        return self.history.rows[-1].validation_nats_per_char if self.history.rows else math.nan
 
-    def _validate(self) -> float:
+    def _train(self, stop: threading.Event, bar: tqdm[Any]) -> None:
+        started = time.monotonic() - self.seconds
+        logged = (self.seconds, self.step)
+        while not self.finished and not stop.is_set():
+            before = self.chars
+            self._losses.append(self.train_step())
+            bar.update(self.chars - before)
+            self.seconds = time.monotonic() - started
+            if self.step % LOG_STEPS == 0:
+                self._log(bar, self.seconds - logged[0], self.step - logged[1])
+                logged = (self.seconds, self.step)
+            every = self.config.validate_every
+            if self.chars // every > before // every or self.chars >= self.config.max_chars:
+                row = self._validate()
+                bar.write(f"{self.chars:>12,} characters: validation {row.validation_nats_per_char:.4f} nats/char", sys.stderr)
+
+    def _log(self, bar: tqdm[Any], seconds: float, steps: int) -> None:
+        loss = float(np.mean(self._losses[-LOG_STEPS:]))
+        bar.set_postfix(nats=f"{loss:.3f}")
+        if self.tracker:
+            speed = steps * self.config.batch_size * self.config.sequence_length / seconds
+            self.tracker.training(self.chars, loss, speed)
+
+    def _validate(self) -> Measurement:
         loss = validation_loss(self.model, self.corpus.validation, self.config.validation_chars)
-        row = (
-            self.chars,
-            round(self.seconds / 60, 2),
-            round(float(np.mean(self._recent_loss)), 4),
-            round(loss, 4),
-            round(self.chars / self.seconds),
-            round(learning_rate_at(self.chars, self.step, self.config), 6),
+        if not math.isfinite(loss):
+            raise TrainingError(self._diverged(f"the validation loss became {loss}"))
+        row = Measurement(
+            chars=self.chars,
+            minutes=round(self.seconds / 60, 2),
+            train_nats_per_char=round(float(np.mean(self._losses)), 4),
+            validation_nats_per_char=round(loss, 4),
+            chars_per_second=round(self.chars / self.seconds),
+            learning_rate=learning_rate_at(self.chars, self.step, self.config),
         )
-        path = self.folder / "metrics.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if fresh:
-                writer.writerow(METRICS)
-            writer.writerow(row)
-        self._recent_loss.clear()
-        save_file(self.model.state_dict(), self.folder / "snapshots" / f"{self.chars:012d}.safetensors")
+        self._losses.clear()
+        snapshot = self.folder / "snapshots" / f"{self.chars:012d}.safetensors"
+        write_whole(snapshot, save({name: tensor.cpu() for name, tensor in self.model.state_dict().items()}))
+        artifacts = {self.folder / "loss.png": "", self.folder / "metrics.csv": ""}
+        if self.config.sample_chars:
+            write_whole(snapshot.with_suffix(".txt"), self.sample().encode())
+            artifacts[snapshot.with_suffix(".txt")] = "samples"
+        self.history.append(row)
+        draw_loss(self.history.rows, self.folder / "loss.png")
         self.save()
-        return loss
+        if self.tracker:
+            self.tracker.validation(row, artifacts)
+        return row
+
+    def sample(self) -> str:
+        """Return a text by the model as it is now, from its start state."""
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        step = TorchStep(self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device))
+        request = Request("", self.config.sample_chars, self.config.seed, temperature=SAMPLE_TEMPERATURE)
+        return generate(step, self.corpus.vocabulary, request).text
 
     def save(self) -> None:
         """Write the resume point; the old one is replaced only when the new one is complete."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        for parameter, moments in self.optimizer.state.items():
-            for key, value in moments.items():
-                tensors[f"optimizer.{names[id(parameter)]}.{key}"] = torch.as_tensor(value).clone()
-        tensors["state.hidden"], tensors["state.cell"] = (part.contiguous() for part in self.state)
-        tensors["generator"] = torch.get_rng_state()
-        position = {"step": str(self.step), "seconds": str(self.seconds)}
-        partial = self._resume_path.with_suffix(".partial")
-        save_file(tensors, partial, metadata=position)
-        partial.replace(self._resume_path)
+        at = Position(self.step, self.seconds, self.state, self._losses)
+        save_point(self._resume_path, self.model, self.optimizer, at, self.corpus.digest)
 
     def _resume(self) -> None:
-        tensors = load_file(self._resume_path)
-        with safe_open(self._resume_path, "pt") as file:
-            position = file.metadata()
-        weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        try:
-            self.model.load_state_dict(weights)
-        except RuntimeError:
-            raise TrainingError(f"{self.folder} holds a run of another architecture; choose a new --run folder") from None
-        for name, parameter in self.model.named_parameters():
-            prefix = f"optimizer.{name}."
-            moments = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-            self.optimizer.state[parameter] = moments
-        self.state = (tensors["state.hidden"], tensors["state.cell"])
-        torch.set_rng_state(tensors["generator"])
-        self.step = int(position["step"])
-        self.seconds = float(position["seconds"])
+        at = load_point(self._resume_path, self.model, self.optimizer, self.corpus.digest)
+        self.step, self.seconds, self.state, self._losses = at.step, at.seconds, at.state, list(at.losses)
+
+    def _diverged(self, what: str) -> str:
+        return f"{what} after {self.chars:,} characters; lower --learning-rate and run again: {self._kept()}"
+
+    def _kept(self) -> str:
+        return f"the last resume point is kept in {self.folder}" if self._resume_path.exists() else "no resume point was made yet"
+
+    def _parameters(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.config) | {
+            "vocab_size": len(self.corpus.vocabulary),
+            "corpus_digest": self.corpus.digest,
+            "corpus_books": len(self.corpus.books),
+            "corpus_train_chars": len(self.corpus.train),
+            "device_used": str(self.device),
+            "torch": torch.__version__,
+        }
+
+    def _progress(self) -> tqdm[Any]:
+        interval = 0.5 if sys.stderr.isatty() else 30  # a log file needs no moving bar
+        return tqdm(total=self.config.max_chars, initial=self.chars, unit="char", unit_scale=True, mininterval=interval)
+
+    def _end(self, status: str) -> None:
+        if self.tracker:
+            self.tracker.end(status)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise TrainingError(f"there is no device {name} on this machine; --device auto takes what there is") from None
+    return device
 
 
 @contextmanager

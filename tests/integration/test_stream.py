@@ -46,7 +46,7 @@ async def test_frames_carry_the_whole_text_and_the_row_says_the_same(stack: Stac
 
 async def test_characters_come_while_they_are_written(stack: Stack) -> None:
     visitor = stack.visitor()
-    frames = await visitor.frames(visitor.submit(length=5000)["id"])
+    frames = await visitor.frames(visitor.submit(length=20_000)["id"])
     live = [frame for frame in frames if frame["type"] == "chars" and frame["surprisal"]]
     assert len(live) >= 3
     assert all(len(frame["surprisal"]) == len(frame["text"]) and min(frame["surprisal"]) >= 0 for frame in live)
@@ -74,9 +74,12 @@ async def test_sixteen_visitors_at_once_each_get_their_own_text(stack: Stack) ->
 
 async def test_a_reconnect_goes_on_at_its_offset(stack: Stack) -> None:
     visitor = stack.visitor()
-    generation_id = visitor.submit(length=4000, seed=3)["id"]
+    generation_id = visitor.submit(length=20_000, seed=3)["id"]
     async with visitor.socket(generation_id) as socket:
-        known = text_of([json.loads(await socket.recv()) for _ in range(3)])
+        seen = [json.loads(await socket.recv())]
+        while not text_of(seen):
+            seen.append(json.loads(await socket.recv()))
+    known = text_of(seen)
     frames = await visitor.frames(generation_id, after=len(known))
     assert frames[0]["offset"] == len(known)
     assert known + text_of(frames, len(known)) == export(visitor, generation_id)["text"]

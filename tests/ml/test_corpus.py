@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.corpus import Corpus, CorpusError, build, clean, join_wrapped_lines, strip_licence
+from ml.cli import BOOKS, main
+from ml.corpus import Corpus, CorpusError, build, clean, join_wrapped_lines, read_catalog, strip_licence
 
 BOOK = """The Project Gutenberg eBook of Tests
 *** START OF THE PROJECT GUTENBERG EBOOK TESTS ***
@@ -113,3 +114,106 @@ def test_a_book_in_another_encoding_is_named(tmp_path: Path) -> None:
     (source / "7.txt").write_bytes("caf\u00e9".encode("latin-1"))
     with pytest.raises(CorpusError, match="not UTF-8"):
         build(source, tmp_path / "corpus")
+
+
+def test_any_folder_of_texts_will_do(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for name in ("two", "one"):
+        (tmp_path / "texts" / f"{name}.txt").write_text(f"The text {name}. " * 10)
+    corpus = build(tmp_path / "texts", tmp_path / "corpus")
+    assert [(book.id, book.title) for book in corpus.books] == [("one", "one"), ("two", "two")]
+    assert len(build(tmp_path / "texts" / "one.txt", tmp_path / "single").books) == 1
+
+
+def test_the_parts_of_the_books_are_found_again(tmp_path: Path) -> None:
+    corpus = build(write_books(tmp_path / "books", {"1": "a" * 1000, "2": "b" * 500}), tmp_path / "corpus")
+    parts = {book.id: corpus.vocabulary.decode(ids) for book, ids in corpus.validation_books()}
+    assert parts == {"1": "a" * 48 + "\n\n", "2": "b" * 23 + "\n\n"}
+
+
+def test_opening_reads_nothing_but_the_description(tmp_path: Path) -> None:
+    corpus = build(write_books(tmp_path / "books", {"1": BOOK}), tmp_path / "corpus")
+    assert isinstance(corpus.train, np.memmap)
+    assert isinstance(corpus.validation, np.memmap)
+    assert not corpus.train.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", r"7\.txt is empty"),
+        (b" \r\n\n", r"7\.txt is empty"),
+        (b"abc\0def", "NUL characters"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
+        (
+            b"*** START OF THE PROJECT GUTENBERG EBOOK X ***\n*** END OF THE PROJECT GUTENBERG EBOOK X ***",
+            "nothing but a licence",
+        ),
+        (b"short", "too short: a split needs a text of 20 characters"),
+    ],
+)
+def test_what_is_no_text_to_train_on_is_refused(tmp_path: Path, raw: bytes, reason: str) -> None:
+    source = write_books(tmp_path / "books", {"7": "text"})
+    (source / "7.txt").write_bytes(raw)
+    with pytest.raises(CorpusError, match=reason):
+        build(source, tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("catalog", "reason"),
+    [
+        ("", "not a list of books"),
+        ("id,name\n1,A\n", "not a list of books"),
+        ("id,title,author\n../1,A,B\n", r"has the id '\.\./1'"),
+    ],
+)
+def test_a_catalogue_is_checked(tmp_path: Path, catalog: str, reason: str) -> None:
+    source = write_books(tmp_path / "books", {"7": "text"})
+    (source / "catalog.csv").write_text(catalog)
+    with pytest.raises(CorpusError, match=reason):
+        build(source, tmp_path / "corpus")
+
+
+def test_a_folder_without_texts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="neither a text file nor a folder"):
+        build(tmp_path, tmp_path / "corpus")
+
+
+def test_half_a_corpus_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    build(write_books(tmp_path / "books", {"1": BOOK}), folder)
+    whole = (folder / "train.bin").read_bytes()
+    (folder / "train.bin").write_bytes(whole[:-1])
+    with pytest.raises(CorpusError, match=r"train\.bin has .* build the corpus again"):
+        Corpus.open(folder)
+    (folder / "train.bin").unlink()
+    with pytest.raises(CorpusError, match=r"train\.bin has 0 characters"):
+        Corpus.open(folder)
+    (folder / "corpus.json").write_text("{}")
+    with pytest.raises(CorpusError, match="damaged"):
+        Corpus.open(folder)
+
+
+def test_a_full_disk_leaves_the_old_corpus_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    before = build(write_books(tmp_path / "books", {"1": BOOK}), folder)
+    (folder / "train.bin.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*train\.bin'"):
+        build(write_books(tmp_path / "others", {"1": BOOK + "more"}), folder)
+    assert Corpus.open(folder).digest == before.digest
+
+
+def test_the_list_of_books_is_complete() -> None:
+    rows = read_catalog(BOOKS)
+    assert len({row["id"] for row in rows}) == 99
+    assert all(row["id"].isdecimal() and row["title"] and row["author"] for row in rows)
+
+
+def test_building_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_books(tmp_path / "books", {"1": BOOK})
+    main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "corpus")])
+    assert Corpus.open(tmp_path / "corpus").digest[:12] in capsys.readouterr().out
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"^error: .*file/corpus: Not a directory"):
+        main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "file" / "corpus")])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from ml.config import TrainConfig
 from ml.corpus import Corpus, build
 from ml.evaluate import EvaluationError, evaluate
 from ml.export import build_fp32_graph
+from ml.history import read_history
+from ml.measure import Judge
 from ml.offline import generate
+from ml.release import release_best
 from ml.scoring import total_nats
 from ml.step import OnnxStep
 from ml.stream import Request
@@ -112,6 +116,50 @@ def test_evaluate_prints_json(run: tuple[Path, Path], tmp_path: Path, capsys: py
     assert results["int8"]["nats_per_char"] == pytest.approx(results["fp32"]["nats_per_char"], abs=0.02)
     main(command)
     assert "bits_per_char: " in capsys.readouterr().out
+
+
+def test_evaluate_reads_the_validation_split_and_each_book(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 30_000).tolist()
+    texts = {"1": " ".join(words), "2": " ".join(words[:9_000]).replace("cat", "dog")}
+    corpus = build(write_books(tmp_path / "books", texts), tmp_path / "corpus")
+    config = TrainConfig(hidden_size=16, batch_size=2, max_chars=128 * 60, validate_every=128 * 20, threads=1, patience=1)
+    Trainer(config, corpus, tmp_path / "run").run()
+    version = release_best(corpus, tmp_path / "run", threads=1)
+    best = min(read_history(tmp_path / "run"), key=lambda row: row.validation_nats_per_char)
+    assert version.metrics["chars"] == best.chars
+    assert version.title == "2×16 after 0.0 M characters"
+    assert release_best(corpus, tmp_path / "run").digest == version.digest
+
+    def evaluated(*options: str) -> dict[str, Any]:
+        capsys.readouterr()
+        main(["evaluate", "--model", str(version.folder), "--corpus", str(tmp_path / "corpus"), "--threads", "1", *options])
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    whole = evaluated("--json", "--precision", "fp32")
+    assert whole["chars"] == len(corpus.validation)
+    assert whole["nats_per_char"] == pytest.approx(version.metrics["validation_nats_per_char"], abs=0.002)
+    books = evaluated("--json", "--precision", "fp32", "--per-book")
+    assert [(book["id"], book["chars"]) for book in books["books"]] == [(b.id, b.validation_chars) for b in corpus.books]
+    mean = sum(book["nats_per_char"] * book["chars"] for book in books["books"]) / books["chars"]
+    assert books["nats_per_char"] == pytest.approx(mean, abs=1e-5)
+    assert books["books"][1]["nats_per_char"] > books["books"][0]["nats_per_char"]  # few dogs were seen
+    main(["evaluate", "--model", str(version.folder), "--corpus", str(tmp_path / "corpus"), "--per-book", "--threads", "1"])
+    assert "characters  Title 2" in capsys.readouterr().out
+
+    other = build(write_books(tmp_path / "foreign", {"1": "zzz the cat " * 500}), tmp_path / "other")
+    translated = Judge(version, threads=1).corpus(other)
+    assert translated.unknown_chars == other.vocabulary.decode(other.validation).count("z")
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [(b"", "is empty"), (b"\xff\xfe", "is not UTF-8 text"), (b"a\0b", "NUL characters")],
+)
+def test_what_is_no_text_is_refused(version: Version, tmp_path: Path, raw: bytes, reason: str) -> None:
+    (tmp_path / "text.txt").write_bytes(raw)
+    with pytest.raises(SystemExit, match=rf"^error: .*text\.txt.* {reason}"):
+        main(["evaluate", "--model", str(version.folder), "--text", str(tmp_path / "text.txt")])
 
 
 def test_what_is_missing_is_said_in_a_sentence(run: tuple[Path, Path], version: Version, tmp_path: Path) -> None:
