@@ -131,6 +131,8 @@ async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys
     expected = expected_text(stack, visitor)
     done, _, _ = await started(visitor, stack)
     cancelled = visitor.submit(length=LENGTH, seed=1)["id"]
+    # Right after a checkpoint: a process that is stopped inside a transaction would keep SQLite locked for everybody.
+    wait_until(lambda: export(visitor, cancelled)["text"], "a checkpoint", 20)
     stack.send("worker", signal.SIGSTOP)
     wait_until(lambda: export(visitor, done)["state"] == "queued", "housekeeping gives it back", 40)
     await asyncio.to_thread(lambda: visitor.post(f"/generations/{cancelled}/cancel/"))
