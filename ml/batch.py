@@ -68,11 +68,12 @@ class Batch:
         reading = len(self.streams) - self._decoding
         if reading:
             self._read(PREFILL_ROWS // reading)
-        self._feed_reading()
+            self._feed_reading()
         logits = self._step.run(0, len(self.streams))
         decoding = self._decoding  # those who are promoted below have not sampled yet
         ended = self._sample(logits[:decoding]) if decoding else []
-        self._promote_ready()
+        if reading:
+            self._promote_ready()
         for stream, reason, error in ended:
             self.leave([stream], reason, error)
 

@@ -25,16 +25,16 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 UNIFORM_BLOCK = 64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
-_SURPRISAL_STEPS = 1000.0  # surprisals are rounded to a thousandth of a bit
 _MAX_ROWS = 4096
 _ROWS = np.arange(_MAX_ROWS)
+_ALL = 2**31  # a top_k that cuts nothing off
+_EDGE = np.array([[1.0], [0.0]])  # weights of 0 are cut off anyway: that they are equal does not matter
 
 GRID = 128  # table entries for one nat: 32 KiB in all, so that it stays in the cache beside the weights of a step
 _NATS = 32  # exp(-32) · 2^44 < 1: beyond it a weight is 0
 _UNIT_BITS = 44
 _UNIT = 2.0**_UNIT_BITS  # weight of the likeliest symbol
 _COLDEST = 1e-9  # only equal logits share at this temperature; below it, distances would overflow
-_LOG2_E = 1.4426950408889634
 
 
 def _exp_table() -> Floats:
@@ -47,40 +47,54 @@ def _exp_table() -> Floats:
 
 _TABLE = _exp_table()
 
+# Arrays, because for one row half the cost of a numpy call with a Python number is to make an array of the number.
+_FARTHEST = np.array(float(_NATS * GRID))
+_EXP_1, _EXP_2, _EXP_3 = np.array(1 / GRID), np.array(1 / (2 * GRID**2)), np.array(1 / (6 * GRID**3))  # of the polynomial
+_ONE = np.array(1.0)
+_LOG2_E = np.array(1.4426950408889634)
+_UNIT_LOG2 = np.array(float(_UNIT_BITS))
+_SURPRISAL_STEPS = np.array(1000.0)  # surprisals are rounded to a thousandth of a bit
+
 
 class Scratch:
-    """Arrays to work in. Temporaries of this size would make malloc return and fault in pages at every step."""
+    """Arrays to work in, for logits of shape (n, symbols + 1); all are contiguous, which halves the cost of a call for one row.
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    Temporaries of this size would make malloc return and fault in pages at every step.
+    """
+
+    def __init__(self, n: int, symbols: int) -> None:
+        shape = (2, n, symbols)
         self.scaled, self.nearest, self.weights = np.empty(shape), np.empty(shape), np.empty(shape)
         self.index = np.empty(shape, np.intp)
-        self.distance = np.empty(shape[-2:])
-
-    def first(self, n: int) -> Scratch:
-        """Return views of the first `n` rows, on the axis before the last."""
-        views = Scratch.__new__(Scratch)
-        for name, array in vars(self).items():
-            setattr(views, name, array[..., :n, :])
-        return views
+        self.distance = np.empty((n, symbols))
+        self.above = np.empty((n, symbols), np.bool_)
+        self.ordered = np.full((n, symbols + 1), -1.0)  # column 0 keeps its -1: something smaller than the smallest weight
+        ends = np.arange(1, n + 1) * (symbols + 1)  # of the rows in the flat `ordered`
+        self.ends = np.stack((ends, ends - 1))
+        self.cumulative = self.scaled[0]
+        self.total = self.cumulative[:, -1:]
+        self.starts = np.arange(0, n * symbols, symbols)[:, None]  # of the rows in the flat `distance`
+        self.top, self.target, self.bits, self.own_total = np.empty((4, n, 1))
+        self.chosen, self.flat = np.empty((2, n, 1), np.intp)
 
 
 def weights_of(scratch: Scratch) -> Floats:
     """Set and return `scratch.weights`: floor(2^44 · exp(-d)), whole float64 numbers, for d >= 0 in `scratch.scaled` / GRID.
 
-    NaN gives 0. The other arrays of the scratch are overwritten.
+    NaN gives 0. The other arrays of the same shape are overwritten.
     """
     scaled, nearest, index, weights = scratch.scaled, scratch.nearest, scratch.index, scratch.weights
-    np.fmin(scaled, _NATS * GRID, out=scaled)
+    np.fmin(scaled, _FARTHEST, out=scaled)
     np.rint(scaled, out=nearest)
-    np.copyto(index, nearest, casting="unsafe")
-    np.take(_TABLE, index, out=weights, mode="clip")
+    index[...] = nearest
+    _TABLE.take(index, out=weights, mode="clip")
     rest = np.subtract(nearest, scaled, out=nearest)  # exp(-d) = exp(-nearest / GRID) · exp(rest / GRID), |rest| <= 1/2
-    polynomial = np.multiply(rest, 1 / (6 * GRID**3), out=scaled)
-    polynomial += 1 / (2 * GRID**2)
+    polynomial = np.multiply(rest, _EXP_3, out=scaled)
+    polynomial += _EXP_2
     polynomial *= rest
-    polynomial += 1 / GRID
+    polynomial += _EXP_1
     polynomial *= rest
-    polynomial += 1.0
+    polynomial += _ONE
     weights *= polynomial
     return np.floor(weights, out=weights)
 
@@ -101,22 +115,22 @@ class Plan:
     """The parameters of some rows, sorted out once for as long as the same streams are in them."""
 
     divisor: Floats  # (2, n, 1): temperature 1, for the surprisal, and the row's own, both / GRID
-    greedy: npt.NDArray[np.bool_] | None  # rows of temperature 0; None if there are none
-    cut: Ints | None  # rows with top_k or top_p; None if there are none
-    top_k: Ints  # of the rows in `cut`
-    top_p: Floats
+    greedy: npt.NDArray[np.bool_] | None  # (n, 1): rows of temperature 0; None if there are none
+    top_k: Ints | None  # (n,), with _ALL where it cuts nothing off; None if no row has a top_k or top_p
+    top_p: Floats | None  # (n,); None if no row has one
 
     @classmethod
     def of(cls, temperature: Floats, top_k: Ints, top_p: Floats) -> Plan:
         """Return the plan for rows with these parameters, each (n,); top_k 0 and top_p 1 cut nothing off."""
         greedy = temperature == 0
-        cut = np.flatnonzero(((top_k > 0) | (top_p < 1)) & ~greedy)
+        top_k = np.where((top_k > 0) & ~greedy, top_k, _ALL)
+        top_p = np.where(greedy, 1.0, top_p)
+        cut_p = bool((top_p < 1).any())
         return cls(
             divisor=np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))[:, :, None] / GRID,
-            greedy=greedy if greedy.any() else None,
-            cut=cut if len(cut) else None,
-            top_k=top_k[cut],
-            top_p=top_p[cut],
+            greedy=greedy[:, None] if greedy.any() else None,
+            top_k=top_k if cut_p or (top_k < _ALL).any() else None,
+            top_p=top_p if cut_p else None,
         )
 
 
@@ -126,47 +140,56 @@ def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scra
     temperature 0 takes the likeliest symbol, the lowest id on ties. top_k counts symbols; top_p is the share of the
     probability that is kept, after top_k. Both keep at least one symbol, and the lower ids where weights are equal. The
     surprisal is -log2 of the probability under the model's own distribution: temperature 1, nothing cut off, no unknown
-    symbol. It is NaN, and the id means nothing, where a logit is not finite. `scratch` has the shape (2, n, V-1).
+    symbol. It is NaN, and the id means nothing, where a logit is not finite. What is returned lies in `scratch`.
     """
-    n, symbols = len(logits), logits.shape[1] - 1
-    scratch = scratch or Scratch((2, n, symbols))
-    rows = _ROWS[:n]
-    distance = scratch.distance
+    s = scratch or Scratch(len(logits), logits.shape[1] - 1)
+    distance, flat, chosen = s.distance, s.flat, s.chosen
     np.copyto(distance, logits[:, 1:])
-    np.subtract(np.maximum.reduce(distance, axis=1, keepdims=True), distance, out=distance)
-    np.divide(distance, plan.divisor, out=scratch.scaled)
-    weights_of(scratch)
-    own, weights = scratch.weights[0], scratch.weights[1]
-    if plan.cut is not None:
-        weights[plan.cut] = truncate(weights[plan.cut], plan.top_k, plan.top_p)
-    cumulative = np.add.accumulate(weights, axis=1, out=scratch.scaled[0])
-    target = u * cumulative[:, -1]
-    chosen: Ints = (cumulative > target[:, None]).argmax(axis=1)
+    likeliest = distance.argmax(1, keepdims=True)
+    distance.take(np.add(likeliest, s.starts, out=flat), out=s.top, mode="clip")  # far cheaper than numpy's maximum
+    np.subtract(s.top, distance, out=distance)
+    np.divide(distance, plan.divisor, out=s.scaled)
+    own, weights = weights_of(s)
+    if plan.top_k is not None:
+        truncate(weights, plan.top_k, plan.top_p, s)
+    np.add.accumulate(weights, 1, out=s.cumulative)
+    np.multiply(u[:, None], s.total, out=s.target)
+    np.greater(s.cumulative, s.target, out=s.above).argmax(1, chosen, keepdims=True)
     if plan.greedy is not None:
-        chosen = np.where(plan.greedy, distance.argmin(axis=1), chosen)
-    total = np.fmax(np.add.reduce(own, axis=1), 1.0)  # it is 0 only if the logits are not finite
-    bits = distance[rows, chosen] * _LOG2_E + (np.log2(total) - _UNIT_BITS)
-    return chosen + 1, np.rint(bits * _SURPRISAL_STEPS) / _SURPRISAL_STEPS
+        np.copyto(chosen, likeliest, where=plan.greedy)
+    bits = distance.take(np.add(chosen, s.starts, out=flat), out=s.bits, mode="clip")
+    bits *= _LOG2_E
+    total = np.add.reduce(own, 1, out=s.own_total, keepdims=True)
+    np.fmax(total, _ONE, out=total)  # it is 0 only if the logits are not finite
+    np.log2(total, out=total)
+    total -= _UNIT_LOG2
+    bits += total
+    bits *= _SURPRISAL_STEPS
+    np.rint(bits, out=bits)
+    bits /= _SURPRISAL_STEPS
+    chosen += 1
+    return chosen[:, 0], bits[:, 0]
 
 
-def truncate(weights: Floats, top_k: Ints, top_p: Floats) -> Floats:
-    """Return `weights` (n, V) with what top_k and then top_p cut off set to 0."""
-    size = weights.shape[1]
-    rows = _ROWS[: len(weights)]
-    ordered = np.sort(weights, axis=1)[:, ::-1]
-    kept = np.where(top_k > 0, np.minimum(top_k, size), size)
-    if (top_p < 1).any():
-        cumulative = ordered.cumsum(axis=1)
-        goal = np.where(top_p < 1, top_p * cumulative[rows, kept - 1], np.inf)
+def truncate(weights: Floats, top_k: Ints, top_p: Floats | None, scratch: Scratch) -> None:
+    """Set what top_k >= 1 and then top_p cut off to 0 in `weights` (n, symbols)."""
+    n, size = weights.shape
+    ordered = scratch.ordered
+    ordered[:, 1:] = weights
+    ordered.sort(1)
+    kept = np.minimum(top_k, size)
+    if top_p is not None:
+        cumulative = ordered[:, :0:-1].cumsum(axis=1)
+        goal = np.where(top_p < 1, top_p * cumulative[_ROWS[:n], kept - 1], np.inf)
         kept = np.minimum(kept, np.count_nonzero(cumulative < goal[:, None], axis=1) + 1)
-    threshold = ordered[rows, kept - 1][:, None]
-    keep = weights >= threshold
-    tied = np.flatnonzero((np.count_nonzero(keep, axis=1) > kept) & (threshold[:, 0] > 0))
-    for row in tied.tolist():  # rare: equal weights, of which only the lower ids fit
-        equal = np.flatnonzero(weights[row] == threshold[row])
-        surplus = np.count_nonzero(keep[row]) - kept[row]
-        keep[row, equal[len(equal) - surplus :]] = False
-    return np.where(keep, weights, 0.0)
+    edge = ordered.take(scratch.ends - kept)
+    least, below = np.fmax(edge, _EDGE, out=edge)  # the smallest weight that is kept, and the largest that is not
+    np.putmask(weights, weights < least[:, None], 0.0)
+    if True in (least == below).tolist():  # rare: equal weights, of which only the lower ids fit
+        for row in np.flatnonzero(least == below).tolist():
+            equal = np.flatnonzero(weights[row] == least[row])
+            surplus = np.count_nonzero(weights[row]) - kept[row]
+            weights[row, equal[len(equal) - surplus :]] = 0.0
 
 
 class Sampler:
@@ -178,22 +201,23 @@ class Sampler:
         self._seeds = np.zeros(rows, np.uint64)
         self._positions = np.zeros(rows, np.int64)  # of the first number in the row's block
         self._uniforms = np.zeros((rows, UNIFORM_BLOCK))
-        self._column = np.zeros(rows, np.int64)  # of the next number to use
+        self._starts = UNIFORM_BLOCK * np.arange(rows)  # of the rows in the flat `_uniforms`
+        self._next = self._starts.copy()  # where in the flat `_uniforms` the row's next number is
         self._temperature = np.ones(rows)
         self._top_k = np.zeros(rows, np.int64)
         self._top_p = np.ones(rows)
-        self._used = 0  # the largest column in use is at most this
+        self._symbols = vocab_size - 1
         self._plan: Plan | None = None
         self._planned = 0  # rows that the plan and the scratch are for
-        self._all_scratch = Scratch((2, rows, vocab_size - 1))
-        self._scratch = self._all_scratch
+        self._left = 0  # every row has at least this many numbers left
+        self._scratch = Scratch(0, self._symbols)
 
     def set(self, row: int, *, seed: int, position: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
         """Put a stream into `row` whose next character has index `position`."""
         self._seeds[row] = seed
         self._positions[row] = position
         self._uniforms[row] = uniforms(seed, position, UNIFORM_BLOCK)
-        self._column[row] = 0
+        self._next[row] = self._starts[row]
         self._temperature[row] = temperature
         self._top_k[row] = top_k or 0
         self._top_p[row] = 1.0 if top_p is None else top_p
@@ -201,33 +225,47 @@ class Sampler:
 
     def swap(self, a: int, b: int) -> None:
         """Exchange two rows."""
-        swap_rows(self._uniforms, a, b)
-        for column in (self._seeds, self._positions, self._column, self._temperature, self._top_k, self._top_p):
+        self._next -= self._starts
+        parameters = (self._seeds, self._positions, self._temperature, self._top_k, self._top_p)
+        for column in (self._uniforms, self._next, *parameters):
             swap_rows(column, a, b)
+        self._next += self._starts
         self._plan = None
 
     def sample(self, logits: npt.NDArray[np.float32]) -> tuple[Ints, Floats]:
-        """Return ids and surprisals in bits for rows 0 … n-1 of logits (n, V), and move these rows on by one position."""
+        """Return ids and surprisals in bits for rows 0 … n-1 of logits (n, V), and move these rows on by one position.
+
+        Both are valid until the next call.
+        """
         n = len(logits)
-        if self._plan is None or self._planned != n:
-            self._plan = Plan.of(self._temperature[:n], self._top_k[:n], self._top_p[:n])
-            self._planned = n
-            self._scratch = self._all_scratch.first(n)
-            self._used = int(self._column[:n].max(initial=0))
-        if self._used == UNIFORM_BLOCK:
+        plan = self._plan
+        if plan is None or self._planned != n:
+            plan = self._prepare(n)
+        if not self._left:
             self._refill(n)
-        column = self._column[:n]
-        u = self._uniforms[_ROWS[:n], column]
-        column += 1
-        self._used += 1
-        return sample(logits, u, self._plan, self._scratch)
+        following = self._next[:n]
+        u = self._uniforms.take(following)
+        following += 1
+        self._left -= 1
+        return sample(logits, u, plan, self._scratch)
+
+    def _prepare(self, n: int) -> Plan:
+        if self._planned != n:
+            self._scratch = Scratch(n, self._symbols)
+        self._planned = n
+        self._left = self._least_left(n)
+        self._plan = Plan.of(self._temperature[:n], self._top_k[:n], self._top_p[:n])
+        return self._plan
+
+    def _least_left(self, n: int) -> int:
+        return UNIFORM_BLOCK - int((self._next - self._starts)[:n].max(initial=0))
 
     def _refill(self, n: int) -> None:
-        for row in np.flatnonzero(self._column[:n] == UNIFORM_BLOCK).tolist():
+        for row in np.flatnonzero((self._next - self._starts)[:n] == UNIFORM_BLOCK).tolist():
             self._positions[row] += UNIFORM_BLOCK
             self._uniforms[row] = uniforms(int(self._seeds[row]), int(self._positions[row]), UNIFORM_BLOCK)
-            self._column[row] = 0
-        self._used = int(self._column[:n].max())
+            self._next[row] = self._starts[row]
+        self._left = self._least_left(n)
 
 
 def swap_rows(array: npt.NDArray[Any], a: int, b: int) -> None:

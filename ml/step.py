@@ -66,19 +66,19 @@ class OnnxStep:
             self._states[f"hidden_{layer}"] = np.full(shape, _ZERO[hidden_type], hidden_type)
             self._states[f"cell_{layer}"] = np.zeros(shape, np.float32)
         self._zero = {name: state[0].copy() for name, state in self._states.items()}
-        self._bindings: dict[tuple[int, int], onnxruntime.IOBinding] = {}
+        self._bindings: dict[tuple[int, int], tuple[Session, onnxruntime.IOBinding, Logits]] = {}
 
     def run(self, start: int, stop: int) -> Logits:
         """Feed `ids[start:stop]` and return logits (stop - start, V), valid until the next call."""
-        session = self._sessions[stop - start >= MANY_ROWS]
-        binding = self._bindings.get((start, stop)) or self._bind(session, start, stop)
+        session, binding, logits = self._bindings.get((start, stop)) or self._bind(start, stop)
         session.run_with_iobinding(binding)
-        return self._logits[start:stop]
+        return logits
 
-    def _bind(self, session: Session, start: int, stop: int) -> onnxruntime.IOBinding:
+    def _bind(self, start: int, stop: int) -> tuple[Session, onnxruntime.IOBinding, Logits]:
         """Bind rows start to stop. A state is bound as input and output: the graph is made so that this is safe."""
         if len(self._bindings) >= _MAX_BINDINGS:
             self._bindings.clear()
+        session = self._sessions[stop - start >= MANY_ROWS]
         binding = session.io_binding()
 
         def bind(add: Any, name: str, array: npt.NDArray[Any]) -> None:
@@ -90,8 +90,8 @@ class OnnxStep:
         for name, state in self._states.items():
             bind(binding.bind_input, name, state)
             bind(binding.bind_output, f"next_{name}", state)
-        self._bindings[start, stop] = binding
-        return binding
+        bound = self._bindings[start, stop] = (session, binding, self._logits[start:stop])
+        return bound
 
     def reset(self, row: int) -> None:
         """Set the state of `row` to zero."""

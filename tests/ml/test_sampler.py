@@ -46,8 +46,8 @@ def plan(rows: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 
 
 def scaled(distance: npt.NDArray[np.float64]) -> Scratch:
-    scratch = Scratch((1, *distance.shape))
-    scratch.scaled[0] = distance * GRID
+    scratch = Scratch(*distance.shape)
+    scratch.scaled[:] = distance * GRID
     return scratch
 
 
@@ -112,19 +112,26 @@ def test_the_unknown_symbol_is_never_sampled() -> None:
     assert ids == {1, 2, 3}
 
 
+def truncated(weights: list[float], top_k: int, top_p: float) -> list[float]:
+    array = np.array([weights], float)
+    truncate(array, np.array([top_k]), np.array([top_p]), Scratch(1, len(weights)))
+    row: list[float] = array[0].tolist()
+    return row
+
+
 def test_ties_at_the_edge_keep_the_lower_ids() -> None:
-    weights = np.array([[4.0, 2.0, 2.0, 2.0, 1.0]])
-    assert truncate(weights, np.array([3]), np.array([1.0])).tolist() == [[4.0, 2.0, 2.0, 0.0, 0.0]]
-    assert truncate(weights, np.array([0]), np.array([0.5])).tolist() == [[4.0, 2.0, 0.0, 0.0, 0.0]]
+    weights = [4.0, 2.0, 2.0, 2.0, 1.0]
+    assert truncated(weights, 3, 1.0) == [4.0, 2.0, 2.0, 0.0, 0.0]
+    assert truncated(weights, 5, 0.5) == [4.0, 2.0, 0.0, 0.0, 0.0]
 
 
 @given(
     weights=st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any),
-    top_k=st.integers(0, 14),
+    top_k=st.integers(1, 14),
     top_p=st.sampled_from([0.01, 0.25, 0.5, 0.75, 0.99, 1.0]),
 )
 def test_truncation_is_what_a_plain_loop_does(weights: list[int], top_k: int, top_p: float) -> None:
-    order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))[: top_k or None]
+    order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))[:top_k]
     goal = top_p * sum(weights[index] for index in order)
     kept, mass = [], 0
     for index in order:
@@ -133,7 +140,7 @@ def test_truncation_is_what_a_plain_loop_does(weights: list[int], top_k: int, to
         if top_p < 1 and mass >= goal:
             break
     expected = [float(weight) if index in kept else 0.0 for index, weight in enumerate(weights)]
-    assert truncate(np.array([weights], float), np.array([top_k]), np.array([top_p]))[0].tolist() == expected
+    assert truncated([float(weight) for weight in weights], top_k, top_p) == expected
 
 
 def test_frequencies_are_the_probabilities() -> None:
