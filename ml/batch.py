@@ -78,12 +78,13 @@ class Batch:
             self.leave([stream], reason, error)
 
     def _sample(self, logits: npt.NDArray[np.float32]) -> list[tuple[Stream, FinishReason, str | None]]:
-        ids, bits = self._sampler.sample(logits)
+        ids, measured = self._sampler.sample(logits)
         self._step.ids[: len(ids)] = ids
+        distances, totals = measured.tolist()
         ended: list[tuple[Stream, FinishReason, str | None]] = []
-        for stream, index, surprisal in zip(self.streams, ids.tolist(), bits.tolist(), strict=False):
+        for stream, index, distance, total in zip(self.streams, ids.tolist(), distances, totals, strict=False):
             try:
-                reason = stream.append(self._symbols[index], surprisal)
+                reason = stream.append(self._symbols[index], distance, total)
                 if reason is not None:
                     ended.append((stream, reason, None))
             except Exception as error:  # an error in one stream is that stream's alone

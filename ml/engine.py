@@ -69,7 +69,7 @@ class Engine:
         self._on_death = on_death
         self._waiting: deque[Stream] = deque()
         self._changed = threading.Condition()
-        self._attention = False  # a stream was cancelled
+        self._called = False  # somebody submitted, cancelled, drained or closed
         self._next_deadline = float("inf")
         self._draining = False
         self._closing = False
@@ -101,20 +101,20 @@ class Engine:
             else:
                 self._waiting.append(stream)
                 self._next_deadline = min(self._next_deadline, stream.deadline_at)
-                self._changed.notify()
+                self._call()
         return stream
 
     def drain(self) -> None:
         """Finish every stream, waiting ones too, with DRAINED at the next step, and accept no more."""
         with self._changed:
             self._draining = True
-            self._changed.notify()
+            self._call()
 
     def close(self) -> None:
         """Drain, end the thread and wait for it."""
         with self._changed:
             self._draining = self._closing = True
-            self._changed.notify()
+            self._call()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -134,13 +134,22 @@ class Engine:
 
     def _wake(self) -> None:
         with self._changed:
-            self._attention = True
-            self._changed.notify()
+            self._call()
+
+    def _call(self) -> None:
+        """Have the thread look up before its next step. The caller holds the lock."""
+        self._called = True
+        self._changed.notify()
 
     def _run(self) -> None:
+        batch = self._batch
         try:
-            while self._prepare():
-                self._batch.advance()
+            while True:
+                # The lock is left alone as long as nobody called: what it guards cannot have changed.
+                due = self._called or self._waiting or not batch.streams or time.monotonic() >= self._next_deadline
+                if due and not self._prepare():
+                    return
+                batch.advance()
         except BaseException as error:
             log.exception("engine %s died", self.version.digest[:12])
             self._die(error)
@@ -152,8 +161,8 @@ class Engine:
                 self._changed.wait()
             if self._draining:
                 self._leave(lambda stream: True, FinishReason.DRAINED)
-            if self._attention:
-                self._attention = False
+            if self._called:
+                self._called = False
                 self._leave(lambda stream: stream.cancelled, FinishReason.CANCELLED)
             now = time.monotonic()
             if now >= self._next_deadline:

@@ -28,8 +28,8 @@ def generate(step: Step, vocabulary: Vocabulary, request: Request) -> Stream:
         step.ids[0] = index
         logits = step.run(0, 1)
     while True:
-        ids, bits = sampler.sample(logits)
-        finish: FinishReason | None = stream.append(vocabulary.symbols[ids[0]], float(bits[0]))
+        ids, measured = sampler.sample(logits)
+        finish: FinishReason | None = stream.append(vocabulary.symbols[ids[0]], *measured[:, 0].tolist())
         if finish:
             stream.finish(finish)
             return stream

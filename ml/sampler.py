@@ -27,8 +27,6 @@ Ints = npt.NDArray[np.int64]
 UNIFORM_BLOCK = 64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
 _MAX_ROWS = 4096
 _ROWS = np.arange(_MAX_ROWS)
-_ALL = 2**31  # a top_k that cuts nothing off
-_EDGE = np.array([[1.0], [0.0]])  # weights of 0 are cut off anyway: that they are equal does not matter
 
 GRID = 128  # table entries for one nat: 32 KiB in all, so that it stays in the cache beside the weights of a step
 _NATS = 32  # exp(-32) · 2^44 < 1: beyond it a weight is 0
@@ -51,9 +49,9 @@ _TABLE = _exp_table()
 _FARTHEST = np.array(float(_NATS * GRID))
 _EXP_1, _EXP_2, _EXP_3 = np.array(1 / GRID), np.array(1 / (2 * GRID**2)), np.array(1 / (6 * GRID**3))  # of the polynomial
 _ONE = np.array(1.0)
-_LOG2_E = np.array(1.4426950408889634)
-_UNIT_LOG2 = np.array(float(_UNIT_BITS))
-_SURPRISAL_STEPS = np.array(1000.0)  # surprisals are rounded to a thousandth of a bit
+
+_LOG2_E = 1.4426950408889634
+_SURPRISAL_STEPS = 1000.0  # surprisals are rounded to a thousandth of a bit
 
 
 class Scratch:
@@ -69,13 +67,12 @@ class Scratch:
         self.distance = np.empty((n, symbols))
         self.above = np.empty((n, symbols), np.bool_)
         self.ordered = np.full((n, symbols + 1), -1.0)  # column 0 keeps its -1: something smaller than the smallest weight
-        ends = np.arange(1, n + 1) * (symbols + 1)  # of the rows in the flat `ordered`
-        self.ends = np.stack((ends, ends - 1))
         self.cumulative = self.scaled[0]
         self.total = self.cumulative[:, -1:]
         self.starts = np.arange(0, n * symbols, symbols)[:, None]  # of the rows in the flat `distance`
-        self.top, self.target, self.bits, self.own_total = np.empty((4, n, 1))
+        self.top, self.target = np.empty((2, n, 1))
         self.chosen, self.flat = np.empty((2, n, 1), np.intp)
+        self.measured = np.empty((2, n, 1))
 
 
 def weights_of(scratch: Scratch) -> Floats:
@@ -111,36 +108,50 @@ def uniforms(seed: int, position: int, count: int) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """What top_k and top_p leave of some rows."""
+
+    kept: Ints  # (n,) symbols that top_k leaves, at least 1
+    top_p: Floats | None  # (n,); None if no row has one
+    ends: Ints  # (2, n): of each row in the flat `Scratch.ordered`, and the place before it
+    edges: Ints  # (2, n): of the smallest weight that top_k keeps and the largest that it does not
+
+    @classmethod
+    def of(cls, top_k: Ints, top_p: Floats, symbols: int) -> Cut | None:
+        """Return None when nothing is cut off: a top_k of at least `symbols`, a top_p of 1."""
+        n, kept, cuts_p = len(top_k), np.minimum(top_k, symbols), bool((top_p < 1).any())
+        if not cuts_p and (kept == symbols).all():
+            return None
+        ends = np.arange(1, n + 1) * (symbols + 1)
+        both = np.stack((ends, ends - 1))
+        return cls(kept, top_p if cuts_p else None, both, both - kept)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The parameters of some rows, sorted out once for as long as the same streams are in them."""
 
     divisor: Floats  # (2, n, 1): temperature 1, for the surprisal, and the row's own, both / GRID
     greedy: npt.NDArray[np.bool_] | None  # (n, 1): rows of temperature 0; None if there are none
-    top_k: Ints | None  # (n,), with _ALL where it cuts nothing off; None if no row has a top_k or top_p
-    top_p: Floats | None  # (n,); None if no row has one
+    cut: Cut | None  # None if no row has a top_k or top_p
 
     @classmethod
-    def of(cls, temperature: Floats, top_k: Ints, top_p: Floats) -> Plan:
+    def of(cls, temperature: Floats, top_k: Ints, top_p: Floats, symbols: int) -> Plan:
         """Return the plan for rows with these parameters, each (n,); top_k 0 and top_p 1 cut nothing off."""
         greedy = temperature == 0
-        top_k = np.where((top_k > 0) & ~greedy, top_k, _ALL)
-        top_p = np.where(greedy, 1.0, top_p)
-        cut_p = bool((top_p < 1).any())
         return cls(
             divisor=np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))[:, :, None] / GRID,
             greedy=greedy[:, None] if greedy.any() else None,
-            top_k=top_k if cut_p or (top_k < _ALL).any() else None,
-            top_p=top_p if cut_p else None,
+            cut=Cut.of(np.where((top_k > 0) & ~greedy, top_k, symbols), np.where(greedy, 1.0, top_p), symbols),
         )
 
 
 def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scratch | None = None) -> tuple[Ints, Floats]:
-    """Return the sampled ids (n,) and their surprisals in bits (n,) for logits (n, V) and uniform numbers (n,).
+    """Return the sampled ids (n,) and what `surprisal` takes (2, n) for logits (n, V) and uniform numbers (n,).
 
     temperature 0 takes the likeliest symbol, the lowest id on ties. top_k counts symbols; top_p is the share of the
     probability that is kept, after top_k. Both keep at least one symbol, and the lower ids where weights are equal. The
-    surprisal is -log2 of the probability under the model's own distribution: temperature 1, nothing cut off, no unknown
-    symbol. It is NaN, and the id means nothing, where a logit is not finite. What is returned lies in `scratch`.
+    distance is not finite, and the id means nothing, where a logit is not a finite number. What is returned lies in `scratch`.
     """
     s = scratch or Scratch(len(logits), logits.shape[1] - 1)
     distance, flat, chosen = s.distance, s.flat, s.chosen
@@ -150,46 +161,52 @@ def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scra
     np.subtract(s.top, distance, out=distance)
     np.divide(distance, plan.divisor, out=s.scaled)
     own, weights = weights_of(s)
-    if plan.top_k is not None:
-        truncate(weights, plan.top_k, plan.top_p, s)
+    if plan.cut is not None:
+        truncate(weights, plan.cut, s)
     np.add.accumulate(weights, 1, out=s.cumulative)
     np.multiply(u[:, None], s.total, out=s.target)
     np.greater(s.cumulative, s.target, out=s.above).argmax(1, chosen, keepdims=True)
     if plan.greedy is not None:
         np.copyto(chosen, likeliest, where=plan.greedy)
-    bits = distance.take(np.add(chosen, s.starts, out=flat), out=s.bits, mode="clip")
-    bits *= _LOG2_E
-    total = np.add.reduce(own, 1, out=s.own_total, keepdims=True)
-    np.fmax(total, _ONE, out=total)  # it is 0 only if the logits are not finite
-    np.log2(total, out=total)
-    total -= _UNIT_LOG2
-    bits += total
-    bits *= _SURPRISAL_STEPS
-    np.rint(bits, out=bits)
-    bits /= _SURPRISAL_STEPS
+    measured = s.measured
+    distance.take(np.add(chosen, s.starts, out=flat), out=measured[0], mode="clip")
+    np.add.reduce(own, 1, out=measured[1], keepdims=True)
     chosen += 1
-    return chosen[:, 0], bits[:, 0]
+    return chosen[:, 0], measured[:, :, 0]
 
 
-def truncate(weights: Floats, top_k: Ints, top_p: Floats | None, scratch: Scratch) -> None:
-    """Set what top_k >= 1 and then top_p cut off to 0 in `weights` (n, symbols)."""
-    n, size = weights.shape
-    ordered = scratch.ordered
+def surprisal(distance: npt.ArrayLike, total: npt.ArrayLike) -> Floats:
+    """Return the bits of sampled characters (n,), to a thousandth: -log2 of their probability in the model's own distribution.
+
+    That is at temperature 1, with nothing cut off and without the unknown symbol. `distance` (n,) is to the likeliest
+    symbol, in nats, `total` (n,) the sum of the weights. Apart from `sample`, because nobody waits for it there.
+    """
+    bits: Floats = np.asarray(distance) * _LOG2_E + (np.log2(total) - _UNIT_BITS)
+    return np.rint(bits * _SURPRISAL_STEPS) / _SURPRISAL_STEPS
+
+
+def truncate(weights: Floats, cut: Cut, scratch: Scratch) -> None:
+    """Set what is cut off to 0 in `weights` (n, symbols)."""
+    ordered, kept, edges = scratch.ordered, cut.kept, cut.edges
     ordered[:, 1:] = weights
     ordered.sort(1)
-    kept = np.minimum(top_k, size)
-    if top_p is not None:
+    if cut.top_p is not None:
         cumulative = ordered[:, :0:-1].cumsum(axis=1)
-        goal = np.where(top_p < 1, top_p * cumulative[_ROWS[:n], kept - 1], np.inf)
+        goal = np.where(cut.top_p < 1, cut.top_p * cumulative[_ROWS[: len(kept)], kept - 1], np.inf)
         kept = np.minimum(kept, np.count_nonzero(cumulative < goal[:, None], axis=1) + 1)
-    edge = ordered.take(scratch.ends - kept)
-    least, below = np.fmax(edge, _EDGE, out=edge)  # the smallest weight that is kept, and the largest that is not
+        edges = cut.ends - kept
+    least, below = ordered.take(edges)  # the smallest weight that is kept, and the largest that is not
     np.putmask(weights, weights < least[:, None], 0.0)
-    if True in (least == below).tolist():  # rare: equal weights, of which only the lower ids fit
-        for row in np.flatnonzero(least == below).tolist():
-            equal = np.flatnonzero(weights[row] == least[row])
-            surplus = np.count_nonzero(weights[row]) - kept[row]
-            weights[row, equal[len(equal) - surplus :]] = 0.0
+    equal = least == below
+    if True in equal.tolist():  # rare: equal weights, of which only the lower ids fit
+        _keep_lower_ids(weights, least, kept, equal & (least > 0))  # those of weight 0 are cut off anyway
+
+
+def _keep_lower_ids(weights: Floats, least: Floats, kept: Ints, equal: npt.NDArray[np.bool_]) -> None:
+    for row in np.flatnonzero(equal).tolist():
+        candidates = np.flatnonzero(weights[row] == least[row])
+        surplus = np.count_nonzero(weights[row]) - kept[row]
+        weights[row, candidates[len(candidates) - surplus :]] = 0.0
 
 
 class Sampler:
@@ -233,9 +250,9 @@ class Sampler:
         self._plan = None
 
     def sample(self, logits: npt.NDArray[np.float32]) -> tuple[Ints, Floats]:
-        """Return ids and surprisals in bits for rows 0 … n-1 of logits (n, V), and move these rows on by one position.
+        """Return what `sample` does for rows 0 … n-1 of logits (n, V), and move these rows on by one position.
 
-        Both are valid until the next call.
+        It is valid until the next call.
         """
         n = len(logits)
         plan = self._plan
@@ -254,7 +271,7 @@ class Sampler:
             self._scratch = Scratch(n, self._symbols)
         self._planned = n
         self._left = self._least_left(n)
-        self._plan = Plan.of(self._temperature[:n], self._top_k[:n], self._top_p[:n])
+        self._plan = Plan.of(self._temperature[:n], self._top_k[:n], self._top_p[:n], self._symbols)
         return self._plan
 
     def _least_left(self, n: int) -> int:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from ml.sampler import surprisal
 from ml.vocabulary import Vocabulary, normalize
 
 START = "\n"  # every stream is fed this first, so that an empty prompt begins a new line
@@ -132,7 +133,8 @@ class Stream:
         self._wake = wake
         self._base = request.text
         self._characters: list[str] = []
-        self._bits: list[float] = []
+        self._distances: list[float] = []  # with the totals what ml.sampler.surprisal takes, when somebody asks for it
+        self._totals: list[float] = []
         self._visible = 0
         self._taken = 0
         self._take_lock = threading.Lock()
@@ -146,7 +148,7 @@ class Stream:
     @property
     def surprisal(self) -> list[float]:
         """Bits of each character that this stream added to the text of its request."""
-        return self._bits[: self._visible]
+        return self._surprisal(0, self._visible)
 
     def take(self) -> Chunk | None:
         """Return the characters since the last call, or None. Once finished, a last call returns the rest."""
@@ -155,7 +157,11 @@ class Stream:
             if start >= end:
                 return None
             self._taken = end
-            return Chunk(len(self._base) + start, "".join(self._characters[start:end]), self._bits[start:end])
+            return Chunk(len(self._base) + start, "".join(self._characters[start:end]), self._surprisal(start, end))
+
+    def _surprisal(self, start: int, end: int) -> list[float]:
+        bits: list[float] = surprisal(self._distances[start:end], self._totals[start:end]).tolist()
+        return bits
 
     def cancel(self) -> None:
         """Ask for the end of the stream: it comes within a step, and no character is added after it."""
@@ -181,11 +187,12 @@ class Stream:
             return FinishReason.LENGTH
         return None
 
-    def append(self, character: str, bits: float) -> FinishReason | None:
-        """Add a character and its surprisal; return the reason if the stream ends with it."""
-        if not math.isfinite(bits):
+    def append(self, character: str, distance: float, total: float) -> FinishReason | None:
+        """Add a character and what its surprisal is worked out from; return the reason if the stream ends with it."""
+        if not math.isfinite(distance):
             raise ValueError("the model's output is not a finite number")
-        self._bits.append(bits)
+        self._distances.append(distance)
+        self._totals.append(total)
         self._characters.append(character)
         count = len(self._characters)
         length = len(self._base) + count
@@ -197,7 +204,7 @@ class Stream:
             if length < self.request.length:
                 count -= min(count, self._stops.held)
         self._visible = count
-        if count and self.first_character_at is None:
+        if self.first_character_at is None and count:
             self.first_character_at = time.monotonic()
         return FinishReason.LENGTH if length >= self.request.length else None
 

@@ -219,7 +219,7 @@ def test_an_error_in_one_stream_is_that_streams_alone(
     engine = make_engine()
     bad, good = engine.submit(LONG), engine.submit(Request("It was ", 500, 5))
 
-    def fail(character: str, bits: float) -> None:
+    def fail(character: str, distance: float, total: float) -> None:
         raise RuntimeError("out of ink")
 
     monkeypatch.setattr(bad, "append", fail)

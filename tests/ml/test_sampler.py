@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.sampler import GRID, Plan, Sampler, Scratch, sample, truncate, uniforms, weights_of
+from ml.sampler import GRID, Cut, Plan, Sampler, Scratch, sample, surprisal, truncate, uniforms, weights_of
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -41,8 +42,14 @@ def test_a_uniform_number_depends_on_seed_and_position_only(seed: int, position:
     assert (block < 1).all()
 
 
-def plan(rows: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Plan:
-    return Plan.of(np.full(rows, temperature), np.full(rows, top_k), np.full(rows, top_p))
+def draw(
+    logits: npt.NDArray[np.float32], u: npt.ArrayLike, temperature: Any = 1.0, top_k: Any = 0, top_p: Any = 1.0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return ids and surprisals; a parameter is a number for all rows or one for each."""
+    rows, columns = logits.shape
+    full = (np.broadcast_to(value, rows) for value in (temperature, top_k, top_p))
+    ids, measured = sample(logits, np.array(u), Plan.of(*full, columns - 1))
+    return ids, surprisal(*measured)
 
 
 def scaled(distance: npt.NDArray[np.float64]) -> Scratch:
@@ -80,8 +87,8 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(
     us[at] = u
     temperature, top_k, top_p = (generator.choice(values, others + 1) for values in ([0, 0.5, 1], [0, 3], [0.5, 1.0]))
     temperature[at], top_k[at], top_p[at] = chosen
-    ids, bits = sample(logits, us, Plan.of(temperature, top_k, top_p))
-    alone = sample(logits[at : at + 1], us[at : at + 1], plan(1, *chosen))
+    ids, bits = draw(logits, us, temperature, top_k, top_p)
+    alone = draw(logits[at : at + 1], us[at : at + 1], *chosen)
     assert (ids[at], bits[at]) == (alone[0][0], alone[1][0])
 
 
@@ -89,7 +96,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(
 def test_extremes_give_a_known_symbol_that_is_not_cut_off(row: list[float], chosen: tuple[float, int, float], u: float) -> None:
     temperature, top_k, top_p = chosen
     logits = np.array([row], np.float32)
-    ids, bits = sample(logits, np.array([u]), plan(1, *chosen))
+    ids, bits = draw(logits, [u], *chosen)
     assert 1 <= ids[0] < len(row)
     assert math.isfinite(bits[0])
     assert bits[0] >= 0
@@ -102,19 +109,20 @@ def test_extremes_give_a_known_symbol_that_is_not_cut_off(row: list[float], chos
 
 def test_temperature_0_takes_the_lowest_id_of_the_likeliest() -> None:
     logits = np.array([[9, 1, 3, 3, 2]], np.float32)
-    assert sample(logits, np.array([0.999]), plan(1, temperature=0.0))[0].tolist() == [2]
+    assert draw(logits, [0.999], temperature=0.0)[0].tolist() == [2]
 
 
 def test_the_unknown_symbol_is_never_sampled() -> None:
     logits = np.zeros((1, 4), np.float32)
     logits[0, 0] = 50
-    ids = {int(sample(logits, np.array([u]), plan(1))[0][0]) for u in np.linspace(0, 0.9999999, 50)}
+    ids = {int(draw(logits, [u])[0][0]) for u in np.linspace(0, 0.9999999, 50)}
     assert ids == {1, 2, 3}
 
 
 def truncated(weights: list[float], top_k: int, top_p: float) -> list[float]:
     array = np.array([weights], float)
-    truncate(array, np.array([top_k]), np.array([top_p]), Scratch(1, len(weights)))
+    if cut := Cut.of(np.array([top_k]), np.array([top_p]), len(weights)):
+        truncate(array, cut, Scratch(1, len(weights)))
     row: list[float] = array[0].tolist()
     return row
 
@@ -147,7 +155,7 @@ def test_frequencies_are_the_probabilities() -> None:
     logits = np.array([5.0, 0.0, 1.0, 2.0, -1.0], np.float32)
     count = 4_000
     for temperature in (0.7, 1.0, 1.5):
-        ids, _ = sample(np.tile(logits, (count, 1)), uniforms(3, 0, count), plan(count, temperature))
+        ids, _ = draw(np.tile(logits, (count, 1)), uniforms(3, 0, count), temperature)
         probabilities = np.exp(logits[1:].astype(float) / temperature)
         probabilities /= probabilities.sum()
         frequencies = np.bincount(ids, minlength=5)[1:] / count
@@ -157,15 +165,17 @@ def test_frequencies_are_the_probabilities() -> None:
 def test_surprisal_is_that_of_the_model_whatever_was_cut_off() -> None:
     logits = np.array([[9.0, 0.0, 1.0, 2.0]], np.float32)
     probabilities = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
-    for parameters_ in (plan(1), plan(1, temperature=0.2), plan(1, top_k=1), plan(1, top_p=0.1), plan(1, temperature=50.0)):
-        ids, bits = sample(logits, np.array([0.5]), parameters_)
+    for chosen in ({}, {"temperature": 0.2}, {"top_k": 1}, {"top_p": 0.1}, {"temperature": 50.0}):
+        ids, bits = draw(logits, [0.5], **chosen)
         assert bits[0] == pytest.approx(-np.log2(probabilities[ids[0] - 1]), abs=0.001)
 
 
-def test_a_logit_that_is_no_number_makes_the_surprisal_one_too() -> None:
-    logits = np.array([[0.0, np.nan, 1.0], [0.0, 1.0, 1.0]], np.float32)
-    _, bits = sample(logits, np.array([0.5, 0.5]), plan(2))
-    assert np.isnan(bits).tolist() == [True, False]
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_logit_that_is_not_finite_makes_the_distance_so_too(value: float) -> None:
+    logits = np.array([[0.0, value, 1.0], [0.0, 1.0, 1.0]], np.float32)
+    with np.errstate(invalid="ignore"):
+        _, (distance, _) = sample(logits, np.array([0.5, 0.5]), Plan.of(np.ones(2), np.zeros(2, int), np.ones(2), 2))
+    assert np.isfinite(distance).tolist() == [False, True]
 
 
 def test_rows_keep_their_numbers_when_they_move() -> None:

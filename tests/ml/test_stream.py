@@ -17,7 +17,7 @@ REQUEST = Request(prompt="", length=10, seed=0)
 def feed(stream: Stream, text: str) -> FinishReason | None:
     """Append characters until the stream ends."""
     for character in text:
-        if reason := stream.append(character, 1.0):
+        if reason := stream.append(character, 1.0, 1.0):
             return reason
     return None
 
@@ -61,13 +61,13 @@ def test_what_is_fed_begins_with_a_newline_and_is_normalised() -> None:
 def test_chunks_are_taken_once_with_their_offsets() -> None:
     stream = Stream(replace(REQUEST, text="xy"))
     assert stream.take() is None
-    stream.append("a", 1.5)
-    stream.append("b", 0.25)
+    stream.append("a", 0.0, 2.0**45.5)
+    stream.append("b", math.log(2) / 4, 2.0**44)
     chunk = stream.take()
     assert chunk is not None
     assert (chunk.offset, chunk.text, chunk.surprisal) == (2, "ab", [1.5, 0.25])
     assert stream.take() is None
-    stream.append("c", 1.0)
+    stream.append("c", 0.0, 2.0**45)
     chunk = stream.take()
     assert chunk is not None
     assert (chunk.offset, chunk.text) == (4, "c")
@@ -146,7 +146,7 @@ def test_text_ends_before_the_stop_string_that_is_complete_first(text: str, stop
     reason = stream.replay()
     if reason is None:
         for character in text[cut:]:
-            reason = stream.append(character, 0.0)
+            reason = stream.append(character, 0.0, 1.0)
             if chunk := stream.take():
                 assert chunk.offset == len(shown)
                 shown += chunk.text
@@ -172,4 +172,4 @@ def test_held_is_the_longest_suffix_that_starts_a_stop_string(text: str, stop: t
 
 def test_a_surprisal_that_is_no_number_is_an_error() -> None:
     with pytest.raises(ValueError, match="not a finite number"):
-        Stream(REQUEST).append("a", math.nan)
+        Stream(REQUEST).append("a", math.nan, 1.0)
