@@ -1,16 +1,28 @@
-"""What stands in front of every page and every socket: the Content-Security-Policy and the origin check."""
+"""What stands in front of every page and socket: the Content-Security-Policy, a busy database, and the origin check."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import split_domain_port, validate_host
+from django.template.loader import render_to_string
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import is_same_domain
+from django.views import defaults
+
+logger = logging.getLogger(__name__)
+DATABASE_AWAY = (OperationalError, InterfaceError)
+DATABASE_RETRY_AFTER = 5  # seconds
 
 
 @sync_and_async_middleware
@@ -31,6 +43,33 @@ def ContentSecurityPolicyMiddleware(get_response: Callable[[HttpRequest], Any]) 
     return lambda request: protect(get_response(request))
 
 
+class BusyDatabaseMiddleware(MiddlewareMixin):
+    """Answer 503 with Retry-After when a view found the database locked or away: the request can be sent again as it is."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return database_busy(request, exception) if isinstance(exception, DATABASE_AWAY) else None
+
+
+def database_busy(request: HttpRequest, exception: BaseException) -> HttpResponse:
+    """Return the answer for a database that is busy or away. It asks the database nothing, and so knows nobody's name."""
+    logger.warning("%s %s: the database is busy or away: %s", request.method, request.path, exception)
+    if hasattr(request, "session"):
+        request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
+    response: HttpResponse
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        response = JsonResponse({"errors": {"__all__": ["The database is busy."]}}, status=503)
+    else:
+        response = HttpResponse(render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503)
+    response.headers["Retry-After"] = str(DATABASE_RETRY_AFTER)
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the answer for an error outside of a view: the session, for one, is saved after it."""
+    error = sys.exc_info()[1]
+    return database_busy(request, error) if isinstance(error, DATABASE_AWAY) else defaults.server_error(request)
+
+
 class SameOriginSockets:
     """Refuse (403, before accepting) a WebSocket whose Origin is not this very site: scheme, host and port.
 
@@ -49,7 +88,19 @@ class SameOriginSockets:
 
     @staticmethod
     def _allowed(origin: str, host: str, scheme: str) -> bool:
-        if origin in settings.CSRF_TRUSTED_ORIGINS:
+        if any(_covers(trusted, origin) for trusted in settings.CSRF_TRUSTED_ORIGINS):
             return True
         site = f"{'https' if scheme == 'wss' else 'http'}://{host}"
         return origin == site and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
+
+
+def _covers(trusted: str, origin: str) -> bool:
+    """Tell whether an entry of CSRF_TRUSTED_ORIGINS, which may be like https://*.example.org, names an origin."""
+    pattern = urlsplit(trusted)
+    if "*" not in pattern.netloc:
+        return origin == trusted
+    try:
+        asked = urlsplit(origin)
+    except ValueError:  # [ without ]
+        return False
+    return asked.scheme == pattern.scheme and is_same_domain(asked.netloc, pattern.netloc.lstrip("*"))

@@ -46,6 +46,7 @@ HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)  # of ours, each of which adds to X-Forwarded-For
 HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
 
 ROOT_URLCONF = "charrnn_site.urls"
@@ -67,6 +68,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "charrnn_site.middleware.ContentSecurityPolicyMiddleware",
+    "charrnn_site.middleware.BusyDatabaseMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -212,7 +214,13 @@ TEMPERATURE_MAX = 5.0
 STOP_MAX_STRINGS = 16
 STOP_MAX_LENGTH = 40
 OWNER_MAX_ACTIVE = env.integer("OWNER_MAX_ACTIVE", 4, minimum=1)
+OWNER_SUBMITS_PER_MINUTE = env.integer("OWNER_SUBMITS_PER_MINUTE", 60, minimum=1)
+OWNER_MAX_SOCKETS = env.integer("OWNER_MAX_SOCKETS", 20, minimum=1)
+ADDRESS_SUBMITS_PER_MINUTE = env.integer("ADDRESS_SUBMITS_PER_MINUTE", 600, minimum=1)  # a class shares one address
+ADDRESS_MAX_SOCKETS = env.integer("ADDRESS_MAX_SOCKETS", 200, minimum=1)
 QUEUE_MAX_LENGTH = env.integer("QUEUE_MAX_LENGTH", 500, minimum=1)
+SOCKET_WINDOW = env.integer("SOCKET_WINDOW", 32_768, minimum=8_000)  # characters sent and not yet confirmed
+SOCKET_STALLED = 30.0  # seconds a full window may stay full
 SOCKET_MAX_FRAME = 4_096  # bytes of one message from a client
 SOCKET_MAX_MESSAGES_PER_SECOND = 20
 HISTORY_PAGE_SIZE = 20

@@ -15,6 +15,7 @@ urlpatterns = [
 
 handler400 = "generator.views.bad_request"
 handler404 = "generator.views.not_found"
+handler500 = "charrnn_site.middleware.server_error"
 
 websocket_urlpatterns = [
     path("ws/generations/<str:generation_id>/", GenerationConsumer.as_asgi()),

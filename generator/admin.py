@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from generator import versions
+from generator import health, versions
 from generator.models import Generation, ModelVersion, Promotion, Worker
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
@@ -57,14 +58,40 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     def short_digest(self, version: ModelVersion) -> str:
         return format_html("<code>{}</code>", version.digest[:12])
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Show the action to those who may use it. Posting it without the permission still reaches the check and ledger."""
-        actions = super().get_actions(request)
-        if request.method == "GET" and not _may_promote(request):
-            actions.pop("make_live", None)
-        return actions
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """List the versions; when the registry is away, say since when, for then the list may lack some."""
+        registry = health.registry()
+        if request.method == "GET" and not registry.ok:
+            said = f"The model registry is unavailable: it {registry.found}. {registry.advice} Texts are written as before."
+            self.message_user(request, said, messages.WARNING)
+        return super().changelist_view(request, extra_context)
 
-    @admin.action(description="Make the selected version live")
+    def get_urls(self) -> list[URLPattern]:
+        """Return the admin's addresses, the list behind its guard."""
+        return [path("", self.guarded_list), *super().get_urls()]
+
+    def guarded_list(self, request: HttpRequest) -> HttpResponse:
+        """The list of versions. Who may not switch and tries is refused here, for the admin keeps no record of it."""
+        if "make_live" in request.GET.getlist("action"):
+            return HttpResponseNotAllowed(["POST"])
+        if "make_live" in request.POST.getlist("action") and not self.has_promote_permission(request):
+            self._refuse(request)
+        answer: HttpResponse = self.admin_site.admin_view(self.changelist_view)(request)
+        return answer
+
+    def _refuse(self, request: HttpRequest) -> NoReturn:
+        named = [value for value in request.POST.getlist("_selected_action") if value.isascii() and value.isdecimal()]
+        user = request.user if isinstance(request.user, User) else None
+        evidence = "The user lacks the permission." if user else "Somebody who is not signed in asked for it."
+        for version in ModelVersion.objects.filter(pk__in=[value for value in named if len(value) < 10]):
+            versions.promotion_refused(version=version, user=user, evidence=evidence)
+        raise PermissionDenied("You may not switch the live model.")
+
+    def has_promote_permission(self, request: HttpRequest) -> bool:
+        """Tell who is shown the action, and may use it."""
+        return self.admin_site.has_permission(request) and request.user.has_perm(PERMISSION)
+
+    @admin.action(description="Make the selected version live", permissions=("promote",))
     def make_live(self, request: HttpRequest, selected: QuerySet[ModelVersion]) -> None:
         """Ask housekeeping to check the version, move the champion alias and switch; say how it went."""
         if selected.count() != 1:
@@ -72,9 +99,6 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             return
         version = selected.get()
         user = cast("User", request.user)  # the admin lets nobody else in
-        if not _may_promote(request):
-            versions.promotion_refused(version=version, user=user, evidence="The user lacks the permission.")
-            raise PermissionDenied("You may not switch the live model.")
         if version.is_live:
             self.message_user(request, f"Version {version.version} is live already.", messages.INFO)
             return
@@ -93,10 +117,6 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             self.message_user(request, f"{version} was not made live: {promotion.evidence}", messages.ERROR)
         else:
             self.message_user(request, f"{version} is being checked; the ledger will say how it went.", messages.WARNING)
-
-
-def _may_promote(request: HttpRequest) -> bool:
-    return bool(request.user.has_perm(PERMISSION))
 
 
 def _outcome(promotion: Promotion) -> Promotion:

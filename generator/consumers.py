@@ -1,4 +1,4 @@
-"""The socket of one generation. It checks whose it is, forwards frames, and understands one command: cancel."""
+"""The socket of one generation. It checks whose it is, forwards frames, and understands `cancel` and `ack`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from autobahn.exception import Disconnected
@@ -17,17 +16,19 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.utils import await_many_dispatch
 from django.conf import settings
+from django.db import DatabaseError
 
 from generator import events, selectors, services
 from generator.follower import QUIET, Follower
+from generator.limits import Rate, SocketPlaces
 from generator.live import LiveChannel
 from generator.models import Owner
-from generator.owners import session_owner
+from generator.owners import scope_address, session_owner
 from generator.rows import in_thread
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 logger = logging.getLogger(__name__)
-BAD_MESSAGES, NOT_SIGNED_IN, NOT_YOURS, TOO_MANY = 4400, 4401, 4404, 4429
+BAD_MESSAGES, NOT_SIGNED_IN, NOT_YOURS, STALLED, TOO_MANY, BUSY = 4400, 4401, 4404, 4408, 4429, 4503
 ERRORS_ALLOWED = 3
 SESSION_CHECK_EVERY = 30.0  # seconds; a socket outlives a sign-out
 
@@ -36,14 +37,15 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """`/ws/generations/<uuid>/?after=<offset>`; frames as in generator/events.py."""
 
     follower: Follower | None = None
+    places: SocketPlaces | None = None
     watcher: asyncio.Task[None] | None = None
-    errors = 0
     canceller: asyncio.Task[None] | None = None
-    window = (0, 0)  # a second, and how many messages came in it
+    errors = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Any) -> None:
         """Serve one socket, with live frames if Redis is there, else from the row; leave nothing behind, however it ends."""
         self.scope, self.base_send = scope, send
+        self.rate = Rate(settings.SOCKET_MAX_MESSAGES_PER_SECOND)
         self.live = await LiveChannel.open()
         sources = [receive, self.live.receive] if self.live else [receive]
         try:
@@ -51,26 +53,29 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except (StopConsumer, Disconnected):  # the latter: the client left while a frame was on its way
             pass
         finally:
-            for task in (self.watcher, self.canceller):
-                if task:
-                    task.cancel()
-            if self.live:
-                await self.live.close()
+            await asyncio.shield(self.leave())  # the server cancels again every second once it finds this slow
+
+    async def leave(self) -> None:
+        """End what was begun for this socket."""
+        for task in (self.watcher, self.canceller):
+            if task:
+                task.cancel()
+        if self.places:
+            await self.places.give_back()
+        if self.live:
+            await self.live.close()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         await self.accept()  # only an accepted socket can be closed with a code of ours
-        if code := await self.refusal():
-            await self.close(code)
-            return
-        if self.live:
-            await self.live.join(events.group_name(self.generation_id))
-        self.follower = Follower(self.generation_id, self.owner, self.send_frame)
-        await self.follower.start(await self.parse_offset())
-        await self.close_if_over()
-        self.watcher = asyncio.create_task(self.watch())
+        try:
+            if code := await self.refusal() or await self.start():
+                await self.close(code)
+        except DatabaseError as error:
+            logger.warning("a socket is sent away, the database is busy or away: %s", error)
+            await self.close(BUSY)
 
     async def refusal(self) -> int | None:
         """Return the close code for who may not watch, and remember owner and generation of who may."""
@@ -82,19 +87,33 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.generation_id = UUID(self.scope["url_route"]["kwargs"]["generation_id"])
         except ValueError:
             return NOT_YOURS
-        found = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
-        return None if found else NOT_YOURS
+        if not await in_thread(selectors.generation_of)(self.owner, self.generation_id):
+            return NOT_YOURS
+        if self.live:  # without Redis there is nothing to count in
+            self.places = SocketPlaces(self.owner, scope_address(self.scope))
+            if not await self.places.take():
+                return TOO_MANY
+        return None
+
+    async def start(self) -> int | None:
+        """Begin to follow; return the close code for when that cannot be done now."""
+        if self.live:
+            await self.live.join(events.group_name(self.generation_id))
+        follower = Follower(self.generation_id, self.owner, self.send_frame)
+        try:
+            after = events.parse_offset(self.scope["query_string"])
+        except events.ClientError as error:
+            await self.refuse(error)
+            after = 0
+        if not await follower.start(after):
+            return BUSY
+        self.follower = follower
+        await self.close_if_over()
+        self.watcher = asyncio.create_task(self.watch())
+        return None
 
     async def current_owner(self) -> Owner | None:
         return await in_thread(session_owner)(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
-
-    async def parse_offset(self) -> int:
-        """Return the offset the client has; a bad one is answered with an error and read as 0."""
-        value = parse_qs(self.scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
-        if value.isascii() and value.isdecimal() and len(value) < 10:
-            return int(value)
-        await self.refuse(events.ClientError("bad_offset", "`after` is a whole number of characters, 0 or more."))
-        return 0
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
@@ -109,27 +128,34 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close(BAD_MESSAGES)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        second = int(time.monotonic())
-        self.window = (second, self.window[1] + 1 if self.window[0] == second else 1)
-        if self.window[1] > settings.SOCKET_MAX_MESSAGES_PER_SECOND:
+        if self.rate.exceeded():
             await self.close(TOO_MANY)
             return
         if self.follower is None or self.errors >= ERRORS_ALLOWED:
             return  # refused, and closing
         try:
-            events.parse_client_message(text_data, settings.SOCKET_MAX_FRAME)
+            message = events.parse_client_message(text_data, settings.SOCKET_MAX_FRAME)
         except events.ClientError as error:
             await self.refuse(error)
             return
-        if self.canceller is None:  # saying it a thousand times costs no more than once
+        if message["type"] == "ack":
+            await self.follower.confirm(message["offset"])
+            await self.close_if_over()
+        elif self.canceller is None:  # saying it a thousand times costs no more than once
             self.canceller = asyncio.create_task(self.cancel())
 
     async def cancel(self) -> None:
-        if not await self.still_theirs():
-            return
-        generation = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
-        if generation:
-            await in_thread(services.generation_cancel)(generation=generation)
+        """Stop the generation; while the database is busy the wish is kept."""
+        while True:
+            try:
+                if await self.still_theirs():
+                    generation = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
+                    if generation:
+                        await in_thread(services.generation_cancel)(generation=generation)
+                return
+            except DatabaseError as error:
+                logger.warning("generation %s: the cancel is tried again: %s", self.generation_id, error)
+                await asyncio.sleep(QUIET)
 
     async def generation_frame(self, message: events.FrameMessage) -> None:
         if self.follower:
@@ -141,8 +167,11 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close_if_over()
 
     async def close_if_over(self) -> None:
-        if self.follower and (self.follower.ended or self.follower.gone):
-            await self.close(NOT_YOURS if self.follower.gone else 1000)
+        follower = self.follower
+        if follower and follower.gone:
+            await self.close(NOT_YOURS)
+        elif follower and (follower.delivered or follower.stalled):
+            await self.close(1000 if follower.ended else STALLED)
 
     async def still_theirs(self) -> bool:
         if await self.current_owner() == self.owner:
@@ -151,15 +180,21 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return False
 
     async def watch(self) -> None:
-        """Once a second see to gaps, the heartbeat and the session, until the generation is over."""
+        """Once a second see to gaps, the heartbeat, the place and the session, until the socket closes."""
         checked = time.monotonic()
-        while self.follower and not (self.follower.ended or self.follower.gone):
+        while self.follower and not self.follower.gone:
             await asyncio.sleep(QUIET)
             try:
+                if self.places:
+                    await self.places.renew()
                 if time.monotonic() - checked >= SESSION_CHECK_EVERY:
                     checked = time.monotonic()
                     await self.still_theirs()
                 await self.follower.check()
                 await self.close_if_over()
+            except Disconnected:
+                return
+            except DatabaseError as error:
+                logger.warning("generation %s: the database is busy or away: %s", self.generation_id, error)
             except Exception:
                 logger.exception("generation %s: the quiet check failed; it is tried again", self.generation_id)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from generator.models import Generation
 
 WORKERS_GROUP = "workers"
-CLIENT_MESSAGES = ("cancel",)
+OFFSET_LIMIT = 10**9
 
 
 def group_name(generation_id: UUID) -> str:
@@ -106,6 +107,19 @@ class CancelMessage(TypedDict):
     id: str
 
 
+class ClientCancel(TypedDict):
+    """Browser → consumer: stop the generation."""
+
+    type: Literal["cancel"]
+
+
+class ClientAck(TypedDict):
+    """Browser → consumer: everything up to `offset` has come. Who never says so gets one window of characters."""
+
+    type: Literal["ack"]
+    offset: int
+
+
 class ClientError(Exception):
     """A message of a client that cannot be understood."""
 
@@ -114,8 +128,16 @@ class ClientError(Exception):
         self.frame: ErrorFrame = {"type": "error", "code": code, "message": message}
 
 
-def parse_client_message(text: str | None, max_bytes: int) -> Literal["cancel"]:
-    """Return the command in a client's message. Raises ClientError on everything else, however odd."""
+def parse_offset(query_string: bytes) -> int:
+    """Return the offset from which a socket's address asks for text. Raises ClientError on what is no offset."""
+    value = parse_qs(query_string.decode("latin-1")).get("after", ["0"])[0]
+    if value.isascii() and value.isdecimal() and len(value) < len(str(OFFSET_LIMIT)):
+        return int(value)
+    raise ClientError("bad_offset", "`after` is a whole number of characters, 0 or more.")
+
+
+def parse_client_message(text: str | None, max_bytes: int) -> ClientCancel | ClientAck:
+    """Return a client's message. Raises ClientError on what is none, however odd."""
     if text is None:
         raise ClientError("binary", "Messages are JSON text, not binary.")
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
@@ -124,9 +146,14 @@ def parse_client_message(text: str | None, max_bytes: int) -> Literal["cancel"]:
         message = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError):
         raise ClientError("bad_json", "That is not a JSON message.") from None
-    if not isinstance(message, dict) or message.get("type") not in CLIENT_MESSAGES:
-        raise ClientError("unknown_type", 'The one message understood here is {"type": "cancel"}.')
-    return cast('Literal["cancel"]', message["type"])
+    match message:
+        case {"type": "cancel"}:
+            return {"type": "cancel"}
+        case {"type": "ack", "offset": int(offset)} if not isinstance(offset, bool) and 0 <= offset < OFFSET_LIMIT:
+            return {"type": "ack", "offset": offset}
+        case {"type": "ack"}:
+            raise ClientError("bad_offset", "`offset` is a whole number of characters, 0 or more.")
+    raise ClientError("unknown_type", 'Understood are {"type": "cancel"} and {"type": "ack", "offset": 0}.')
 
 
 def _refuse_constant(name: str) -> None:

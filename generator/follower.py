@@ -2,6 +2,9 @@
 
 The channel layer is at-most-once, so live frames only hasten what the log in Redis holds, and the log only what the row
 will hold. A follower asks the log, then the row, whenever live frames skip an offset or stay away for a second.
+
+What was sent and not confirmed is bounded, since nothing else stops the server from buffering for a client that does not
+read. Beyond the bound nothing is sent and nothing kept: live frames are dropped, and read again once there is room.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError
 from redis.exceptions import RedisError
 
@@ -25,10 +29,11 @@ PIECE = 4_000  # characters in a frame; daphne bounds the size of messages in bo
 ALIVE_EVERY = 5.0  # seconds
 FILL_PAUSE = 0.2  # seconds between looks at log and row while a gap stays
 QUIET = 1.0  # seconds without a live frame after which the log and the row are asked
+ENTRIES = 100  # of the log read at once
 
 
 class Follower:
-    """`position` is the offset up to which the socket has everything."""
+    """`position` is the offset up to which everything was sent, `confirmed` the one up to which the client says it came."""
 
     def __init__(self, generation_id: UUID, owner: Owner, send: Callable[[Frame], Awaitable[None]]) -> None:
         self._id = generation_id
@@ -39,18 +44,34 @@ class Follower:
         self._heard = self._said = time.monotonic()
         self._filled = 0.0
         self._log_away = False
-        self.position = 0
+        self._room_at = time.monotonic()  # when there was room, or some was made
+        self.position = self.confirmed = 0
         self.ended = False
         self.gone = False
 
-    async def start(self, after: int) -> None:
-        """Send the snapshot. Call it after joining the group, so that nothing falls between the two."""
+    @property
+    def full(self) -> bool:
+        """Tell whether the client must confirm something before it gets more."""
+        return self.position - self.confirmed >= settings.SOCKET_WINDOW
+
+    @property
+    def delivered(self) -> bool:
+        """Tell whether the text has ended and the client has all of it; one that was closed sooner would lose the rest."""
+        return self.ended and self.confirmed >= self.position
+
+    @property
+    def stalled(self) -> bool:
+        """Tell whether the client has confirmed nothing for too long, although it was its turn."""
+        return (self.full or self.ended) and time.monotonic() - self._room_at >= settings.SOCKET_STALLED
+
+    async def start(self, after: int) -> bool:
+        """Send the snapshot; False when the row cannot be read now. Join the group first, so that nothing falls between."""
         async with self._lock:
             generation = await self._load()
             if generation is None:
-                return
+                return self.gone
             text = await self._text_so_far(generation)
-            self.position = min(after, len(text))
+            self.position = self.confirmed = min(after, len(text))
             first = text[self.position : self.position + PIECE]
             await self._send(
                 {
@@ -66,12 +87,28 @@ class Follower:
             )
             self.position += len(first)
             await self._send_text(text)
+            if self.position < len(text):
+                self._cursor = stream_log.Cursor()  # what did not fit is read again
             await self._end_if_ended(generation)
+            return True
+
+    async def confirm(self, offset: int) -> None:
+        """Note that the client has everything up to `offset`, and go on if that makes room.
+
+        A client that came back may have more than was sent this time: the log was lost, and the row is a second behind.
+        """
+        was_full = self.full
+        self._room_at = time.monotonic()
+        self.confirmed = max(self.confirmed, offset)
+        if was_full and not self.full:
+            await self.catch_up()
 
     async def live(self, message: events.FrameMessage) -> None:
         """Forward a live frame; a gap before it is filled first."""
         async with self._lock:
             self._heard = time.monotonic()
+            if self.full:
+                return
             gap = message["frame"]["offset"] > self.position
             if gap and self._heard - self._filled >= FILL_PAUSE:
                 await self._fill()
@@ -80,13 +117,18 @@ class Follower:
     async def catch_up(self) -> None:
         """Read log and row now, and end when the row has ended."""
         async with self._lock:
-            await self._fill()
+            if not self.ended:
+                await self._fill()
 
     async def check(self) -> None:
         """Do what a quiet second calls for: catch up, and tell the client that the server is there."""
         now = time.monotonic()
-        if now - self._heard >= QUIET and not self.ended:
-            await self.catch_up()
+        if self.ended:
+            return
+        if not self.full:
+            self._room_at = now
+            if now - self._heard >= QUIET:
+                await self.catch_up()
         if now - max(self._heard, self._said) >= ALIVE_EVERY and not self.ended:
             self._said = now
             if generation := await self._load():
@@ -115,14 +157,15 @@ class Follower:
             await self._end_if_ended(generation)
 
     async def _forward_log(self) -> None:
-        for entry in await self._log():
-            if not await self._join(entry):
-                break
+        while entries := await self._log(ENTRIES):
+            for entry in entries:
+                if not await self._join(entry):
+                    return
 
     async def _join(self, entry: stream_log.Entry) -> bool:
-        """Forward an entry unless there is a gap before it; only then does the cursor move, so that it is read again."""
+        """Forward an entry, unless there is a gap before it or no room; then the cursor stays, so that it is read again."""
         attempt, frame = entry
-        if frame["offset"] > self.position:
+        if frame["offset"] > self.position or self.full:
             return False
         await self._forward(frame)
         self._cursor.advance(attempt, frame["offset"])
@@ -139,19 +182,19 @@ class Follower:
         await self._send(frame)
 
     async def _send_text(self, text: str) -> None:
-        while self.position < len(text):
+        while self.position < len(text) and not self.full:
             piece = text[self.position : self.position + PIECE]
             await self._forward({"type": "chars", "offset": self.position, "text": piece, "surprisal": []})
 
     async def _end_if_ended(self, generation: Generation) -> None:
-        if generation.has_ended and not self.ended:
+        if generation.has_ended and not self.ended and self.position >= len(generation.text):
             self.ended = True
             await self._send(events.end_frame(generation))
 
-    async def _log(self) -> list[stream_log.Entry]:
+    async def _log(self, count: int | None = None) -> list[stream_log.Entry]:
         """Return the log's entries after the cursor; none when Redis is away, for then the row has to do."""
         try:
-            entries = await stream_log.read(stream_log.shared_client(), self._id, self._cursor)
+            entries = await stream_log.read(stream_log.shared_client(), self._id, self._cursor, count)
         except (RedisError, OSError) as error:
             if not self._log_away:
                 logger.warning("generation %s: the log cannot be read: %s", self._id, error)

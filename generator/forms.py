@@ -62,7 +62,17 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"Version {obj.version}{' (live)' if obj.is_live else ''}{loss}"
 
 
-class GenerationForm(forms.Form):
+class ClientKeyForm(forms.Form):
+    """The key by which a submit that is sent twice makes one generation."""
+
+    client_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    def clean_client_key(self) -> str:
+        _encodable(self.cleaned_data["client_key"])
+        return str(self.cleaned_data["client_key"])
+
+
+class GenerationForm(ClientKeyForm):
     """The parameters of one generation."""
 
     prompt = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 4}))
@@ -74,7 +84,6 @@ class GenerationForm(forms.Form):
     seed = forms.IntegerField(required=False, min_value=0, max_value=SEED_LIMIT - 1)
     version = VersionField(ModelVersion.objects.none(), required=False, to_field_name="version", empty_label=None)
     parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
-    client_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, owner: Owner | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,10 +101,6 @@ class GenerationForm(forms.Form):
         if len(unicodedata.normalize("NFKC", prompt)) > 2 * settings.PROMPT_MAX_LENGTH:
             raise ValidationError("The prompt becomes too long when its characters are written out. Please shorten it.")
         return prompt
-
-    def clean_client_key(self) -> str:
-        _encodable(self.cleaned_data["client_key"])
-        return str(self.cleaned_data["client_key"])
 
     def clean_stop(self) -> list[str]:
         for line in self.cleaned_data["stop"]:

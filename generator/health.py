@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -24,6 +24,7 @@ from redis.retry import Retry
 from generator.models import ModelVersion, Worker
 
 HOUSEKEEPING = "housekeeping"  # how the id of the housekeeping process's heartbeat row begins
+REGISTRY_SILENT = timedelta(seconds=20)  # housekeeping asks every ten: an answer has stayed away, and is late by now
 RESTARTED = "It is restarted by itself; if this stays, its log in {logs} says why."
 
 
@@ -111,6 +112,17 @@ def housekeeping(since: datetime | None = None) -> Check:
         return Check("housekeeping", True, "alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "housekeeping.log")
     return Check("housekeeping", False, f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
+
+
+def registry() -> Check:
+    """The model registry answered housekeeping a moment ago. Nobody is asked now, and texts do not depend on it."""
+    answered = ModelVersion.objects.aggregate(last=Max("synced_at"))["last"]
+    if answered and timezone.now() - answered < REGISTRY_SILENT:
+        return Check("registry", True, "answers")
+    found = f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC" if answered else "has not answered yet"
+    asking = housekeeping()
+    advice = "Start it, or correct MLFLOW_TRACKING_URI." if asking.ok else f"Housekeeping, which asks it, {asking.found}."
+    return Check("registry", False, found, advice)
 
 
 def _alive(rows: QuerySet[Worker], since: datetime | None = None) -> QuerySet[Worker]:

@@ -5,33 +5,57 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from weakref import WeakSet
 
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+KEPT = 64  # messages; a consumer that waits for the database need not have more
 PATIENCE = 2.0  # seconds; with Redis away or stuck a socket follows the row instead
 AWAY = (RedisError, OSError, TimeoutError)
 
+_awake: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+
+
+async def _keep_awake(layer: Any) -> None:
+    """Leave the process one subscription for good: without any, the layer looks only ten times a second whether there is one."""
+    loop = asyncio.get_running_loop()
+    if loop in _awake:
+        return
+    _awake.add(loop)  # at once: of many sockets that open together one does it
+    try:
+        await layer.new_channel()
+    except BaseException:
+        _awake.discard(loop)
+        raise
+
 
 class LiveChannel:
-    """Receives what is sent to the groups it joined."""
+    """Receives what is sent to the groups it joined, and keeps the latest of it until it is asked for.
+
+    The layer's own queue has no bound, so it is emptied at once. What is dropped here leaves a gap, and a gap is filled.
+    """
 
     def __init__(self, layer: Any, name: str) -> None:
         self._layer = layer
         self._name = name
         self._groups: list[str] = []
-        self._subscribed = True
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(KEPT)
+        self._pump = asyncio.create_task(self._take_over())
 
     @classmethod
     async def open(cls) -> LiveChannel | None:
         """Return a new channel, or None when Redis is away."""
         layer = get_channel_layer()
         try:
-            return cls(layer, await asyncio.wait_for(layer.new_channel(), PATIENCE))
+            await asyncio.wait_for(_keep_awake(layer), PATIENCE)
+            channel = cls(layer, await asyncio.wait_for(layer.new_channel(), PATIENCE))
         except AWAY as error:
             logger.warning("a socket follows its row only: %s", error)
             return None
+        await asyncio.sleep(0)  # the pump starts: the layer unsubscribes only what is cancelled while it waits
+        return channel
 
     async def join(self, group: str) -> None:
         """Receive what is sent to `group`; without Redis nothing is."""
@@ -42,23 +66,23 @@ class LiveChannel:
         self._groups.append(group)
 
     async def receive(self) -> dict[str, Any]:
-        """Return the next message. Cancelled while it waits, the layer unsubscribes the channel."""
-        try:
-            message: dict[str, Any] = await self._layer.receive(self._name)
-        except asyncio.CancelledError:
-            self._subscribed = False
-            raise
-        return message
+        """Return the next message."""
+        return await self._messages.get()
+
+    async def _take_over(self) -> None:
+        while True:
+            message = await self._layer.receive(self._name)
+            if self._messages.full():
+                self._messages.get_nowait()
+            self._messages.put_nowait(message)
 
     async def close(self) -> None:
-        """Leave the groups and unsubscribe. The layer does the latter only for a receive that is cancelled while it waits."""
+        """Leave the groups and unsubscribe."""
         try:
             for group in self._groups:
                 await asyncio.wait_for(self._layer.group_discard(group, self._name), PATIENCE)
-            while self._subscribed:
-                waiting = asyncio.ensure_future(self.receive())
-                await asyncio.sleep(0)  # it starts, takes a message that lies ready, or waits
-                waiting.cancel()
-                await asyncio.wait([waiting], timeout=PATIENCE)
         except AWAY as error:
-            logger.warning("a channel could not be left: %s", error)
+            logger.warning("a group could not be left: %s", error)
+        finally:
+            self._pump.cancel()
+            await asyncio.wait([self._pump], timeout=PATIENCE)

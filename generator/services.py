@@ -23,29 +23,13 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from generator import notify, stream_log
+from generator import admission, notify, stream_log
 from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Worker
 
 logger = logging.getLogger(__name__)
 State = Generation.State
 GENERATE_QUEUE = "generate"
 WORKER_FORGOTTEN = timedelta(hours=1)
-
-
-class AdmissionError(Exception):
-    """The generation is not accepted now. `retry_after` is in seconds, `status` the HTTP answer."""
-
-    status = 503
-
-    def __init__(self, message: str, retry_after: int = 5) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class TooManyActive(AdmissionError):
-    """The owner has as many generations under way as one may have."""
-
-    status = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +62,18 @@ def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
     )
 
 
-def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = "") -> Generation:
+def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = "", address: str = "") -> Generation:
     """Store a generation and send it to the workers. A repeated `client_key` returns the one already made.
 
-    Raises AdmissionError when limits are reached or no version is live.
+    Raises AdmissionError when limits are reached, also that of the `address` it comes from, or no version is live.
     """
+    if existing := _submitted_before(owner, client_key):
+        return existing
     try:
-        with transaction.atomic():
+        with admission.address_counted(address), transaction.atomic():
             if existing := _submitted_before(owner, client_key):
                 return existing
-            live = _admit(owner)
+            live = admission.admit(owner)
             generation = Generation.objects.create(
                 **owner.fields,
                 client_key=client_key,
@@ -112,19 +98,6 @@ def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = 
 
 def _submitted_before(owner: Owner, client_key: str) -> Generation | None:
     return Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
-
-
-def _admit(owner: Owner) -> ModelVersion:
-    """Return the live version; the lock makes counting and inserting one step for all submits."""
-    live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
-    if live is None:
-        raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
-    under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
-    if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
-        raise TooManyActive(f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one.")
-    if under_way.count() >= settings.QUEUE_MAX_LENGTH:
-        raise AdmissionError("Very many texts are waiting to be written. Please try again in a moment.", retry_after=15)
-    return live
 
 
 def dispatch(generation_id: UUID) -> bool:

@@ -80,9 +80,9 @@ def was_refused(result: Any) -> bool:
     return isinstance(result, ResponseError) and "equal or smaller" in str(result)
 
 
-async def read(client: Redis, generation_id: UUID, after: Cursor) -> list[Entry]:
-    """Return the entries after a cursor, oldest first."""
-    return [_entry(*raw) for raw in await client.xrange(log_key(generation_id), min=after.start)]
+async def read(client: Redis, generation_id: UUID, after: Cursor, count: int | None = None) -> list[Entry]:
+    """Return the entries after a cursor, oldest first; at most `count`."""
+    return [_entry(*raw) for raw in await client.xrange(log_key(generation_id), min=after.start, count=count)]
 
 
 def known_text(generation_id: UUID, text: str) -> str:

@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from generator.models import ModelVersion, Promotion
 
+REFUSALS_APART = timedelta(minutes=1)  # between entries of the same person's attempts at the same version
 PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
 Outcome = Promotion.Outcome
 
@@ -59,11 +60,12 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
     return promotion
 
 
-def promotion_refused(*, version: ModelVersion, user: User, evidence: str) -> None:
-    """Write an attempt that was not allowed to the ledger."""
-    Promotion.objects.create(
-        requested_by=user, to_version=version, outcome=Outcome.REFUSED, evidence=evidence, finished_at=timezone.now()
-    )
+def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str) -> None:
+    """Write an attempt that was not allowed to the ledger; once a minute, or anybody could fill it."""
+    now = timezone.now()
+    attempt = {"requested_by": user, "to_version": version, "outcome": Outcome.REFUSED, "evidence": evidence}
+    if not Promotion.objects.filter(**attempt, created_at__gte=now - REFUSALS_APART).exists():
+        Promotion.objects.create(**attempt, finished_at=now)
 
 
 def promotion_refuse(*, promotion: Promotion, evidence: str) -> None:

@@ -19,9 +19,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from generator import events, selectors, services
-from generator.forms import DEFAULTS, GenerationForm, SignUpForm, submitted_form
+from generator.admission import AdmissionError
+from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, SignUpForm, submitted_form
 from generator.models import Generation
-from generator.owners import ensure_owner, request_owner
+from generator.owners import new_visitor, remember_owner, request_address, request_owner
 
 View = Callable[..., HttpResponse]
 
@@ -48,12 +49,17 @@ def wants_json(request: HttpRequest) -> bool:
 @never_cache
 def desk(request: HttpRequest) -> HttpResponse:
     """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one."""
-    initial: dict[str, Any] = dict(DEFAULTS)
-    if source := _source(request):
+    return _desk(request, _filled_form(_source(request)))
+
+
+def _filled_form(source: Generation | None) -> GenerationForm:
+    """Return the desk's form with the parameters of an earlier generation, or with the defaults."""
+    initial: dict[str, Any] = {**DEFAULTS, "client_key": uuid.uuid4().hex}
+    if source:
         names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
         initial |= {name: getattr(source, name) for name in names}
         initial |= {"stop": "\n".join(source.stop), "version": source.model_version.version, "parent": source.pk}
-    return _desk(request, GenerationForm(initial={**initial, "client_key": uuid.uuid4().hex}))
+    return GenerationForm(initial=initial)
 
 
 def _source(request: HttpRequest) -> Generation | None:
@@ -72,7 +78,7 @@ def _desk(request: HttpRequest, form: GenerationForm, *, status: int = 200, prob
 @require_POST
 def generation_create(request: HttpRequest) -> HttpResponse:
     """Accept a generation: 201 with its addresses (JSON) or a redirect to its page; 400, 429 or 503 with what to do."""
-    owner = ensure_owner(request)
+    owner = request_owner(request) or new_visitor(request)
     form = submitted_form(request, owner)
     if not form.is_valid():
         if wants_json(request):
@@ -80,18 +86,22 @@ def generation_create(request: HttpRequest) -> HttpResponse:
         return _desk(request, form, status=400)
     try:
         generation = services.generation_start(
-            owner=owner, parameters=form.parameters(), client_key=form.cleaned_data["client_key"]
+            owner=owner,
+            parameters=form.parameters(),
+            client_key=form.cleaned_data["client_key"],
+            address=request_address(request),
         )
-    except services.AdmissionError as error:
+    except AdmissionError as error:
         return _not_admitted(request, form, error)
+    remember_owner(request, owner)
     return _accepted(request, generation)
 
 
-def _not_admitted(request: HttpRequest, form: GenerationForm, error: services.AdmissionError) -> HttpResponse:
+def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionError) -> HttpResponse:
     if wants_json(request):
         response: HttpResponse = JsonResponse({"errors": {"__all__": [str(error)]}}, status=error.status)
     else:
-        response = _desk(request, form, status=error.status, problem=str(error))
+        response = _desk(request, form, status=error.status, problem=error.sentences)
     response.headers["Retry-After"] = str(error.retry_after)
     return response
 
@@ -111,7 +121,12 @@ def generation_detail(request: HttpRequest, generation: Generation) -> HttpRespo
     if wants_json(request):
         return JsonResponse(selectors.generation_as_dict(generation))
     replays = selectors.replay_verdict(generation)
-    context = {"generation": generation, "stats": events.stats(generation), "replay": replays}
+    context = {
+        "generation": generation,
+        "stats": events.stats(generation),
+        "replay": replays,
+        "again_form": ClientKeyForm(initial={"client_key": uuid.uuid4().hex}),
+    }
     return render(request, "generator/detail.html", context)
 
 
@@ -140,12 +155,19 @@ def generation_delete(request: HttpRequest, generation: Generation) -> HttpRespo
 @own_generation
 def generation_again(request: HttpRequest, generation: Generation) -> HttpResponse:
     """Write again with the same parameters: `seed=same` replays it on the same version, else a new seed is drawn."""
-    same = request.POST.get("seed") == "same"
-    parameters = services.parameters_of(generation, same_seed=same)
+    form = ClientKeyForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"errors": form.errors}, status=400)
+    parameters = services.parameters_of(generation, same_seed=request.POST.get("seed") == "same")
     try:
-        again = services.generation_start(owner=generation.owner, parameters=parameters)
-    except services.AdmissionError as error:
-        return _not_admitted(request, GenerationForm(initial=DEFAULTS), error)
+        again = services.generation_start(
+            owner=generation.owner,
+            parameters=parameters,
+            client_key=form.cleaned_data["client_key"],
+            address=request_address(request),
+        )
+    except AdmissionError as error:
+        return _not_admitted(request, _filled_form(generation), error)
     return _accepted(request, again)
 
 

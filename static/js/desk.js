@@ -4,10 +4,11 @@ import { keepClientKey } from "./client-key.js";
 import { copyButtons } from "./copy.js";
 import { countCharacters } from "./counter.js";
 import { enhance } from "./enhance.js";
-import { clearErrors, showErrors, unreadableNumbers } from "./errors.js";
+import { clearErrors, showAlert, showErrors, unreadableNumbers } from "./errors.js";
 import { Output } from "./output.js";
 import { post } from "./post.js";
 import { refreshParts } from "./refresh.js";
+import { Retry } from "./retry.js";
 import { submitOnShortcut } from "./shortcut.js";
 import { showUnknown } from "./unknown.js";
 
@@ -17,9 +18,12 @@ const element = document.querySelector("[data-output]");
 const output = new Output(element);
 const part = (name) => document.querySelector(`[data-${name}]`);
 const renewKey = keepClientKey(form);
+const renewAgainKey = keepClientKey(againForm);
+const retry = new Retry(part("retry"));
 const deskAddress = new URL("/", location.href).pathname;
 let current = null; // {url, prompt, length} of the text on the sheet
 let shown = location.pathname;
+let againSeed = "";
 let sending = false;
 
 enhance();
@@ -49,39 +53,48 @@ output.addEventListener("end", () => {
 });
 output.addEventListener("refused", () => (part("settings").disabled = false));
 
-async function send() {
+/** `automatic`: nobody pressed anything just now, so the focus stays where it is. */
+async function send(automatic = false) {
   const unreadable = unreadableNumbers(form);
-  clearErrors(form);
-  if (Object.keys(unreadable).length) return showErrors(form, unreadable, "");
+  if (Object.keys(unreadable).length) {
+    clearErrors(form);
+    return showErrors(form, unreadable, "");
+  }
   const value = (name) => form.elements.namedItem(name).value; // `elements.length` would be a count
   const typed = { prompt: value("prompt"), length: Number(value("length")) };
-  await sendTo(form.action, new FormData(form), typed);
+  await sendTo(form.action, new FormData(form), typed, send, automatic);
 }
 
-async function again(seed) {
+async function again(seed, automatic = false) {
+  if (seed !== againSeed) renewAgainKey(); // the other button asks for another text
+  againSeed = seed;
   const body = new FormData(againForm);
   body.set("seed", seed);
-  clearErrors(form);
-  await sendTo(againForm.action, body, current);
+  await sendTo(againForm.action, body, current, (automatic) => again(seed, automatic), automatic);
 }
 
-async function sendTo(url, body, { prompt, length }) {
+async function sendTo(url, body, { prompt, length }, resend, automatic) {
   if (sending) return;
   sending = true;
+  clearErrors(form);
   form.setAttribute("aria-busy", "true");
   const answer = await post(url, body);
   form.removeAttribute("aria-busy");
   sending = false;
-  if (!answer.ok) return refuse(answer);
+  if (!answer.ok) return refuse(answer, resend, automatic);
+  retry.clear();
   renewKey();
+  renewAgainKey();
   current = { url: answer.data.url, prompt, length };
   read(answer.data);
 }
 
-function refuse({ data, message }) {
+function refuse({ data, message, retryAfter }, resend, automatic) {
   const errors = data.errors ?? {};
   if (errors.prompt) write();
-  showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."));
+  showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."), !automatic);
+  if (retryAfter) retry.offer(retryAfter, () => resend(true), () => showAlert(form, "You can send it again now."));
+  else retry.clear();
 }
 
 /** Show the sheet on which the text grows. */
@@ -110,6 +123,7 @@ function read({ url, socket, seed }) {
 /** Show the prompt again, to change it. */
 function write() {
   output.close();
+  retry.clear();
   shown = location.pathname;
   document.title = "CharRNN Live";
   form.dataset.mode = "writing";

@@ -2,18 +2,19 @@
 
 export function clearErrors(form) {
   for (const place of form.querySelectorAll("[data-error-for]")) setError(form, place, "");
-  setAlert(form, "");
+  showAlert(form, "");
 }
 
-/** Show `errors` ({field: [sentence]}) and, about no field, `message`; focus the first. */
-export function showErrors(form, errors, message) {
+/** Show `errors` ({field: [sentence]}) and, about no field, `message`; lead to the first. */
+export function showErrors(form, errors, message, lead = true) {
   const rest = message ? [message] : [];
   for (const [name, sentences] of Object.entries(errors)) {
     const place = form.querySelector(`[data-error-for="${CSS.escape(name)}"]`);
     if (place) setError(form, place, sentences.join(" "));
     else if (name !== "__all__") rest.push(...sentences);
   }
-  setAlert(form, rest.join(" "));
+  showAlert(form, rest.join(" "));
+  if (!lead) return;
   const first = form.querySelector('[aria-invalid="true"]') ?? form.querySelector("[data-alert]:not([hidden])");
   first?.closest("details")?.setAttribute("open", "");
   first?.focus();
@@ -33,7 +34,8 @@ function setError(form, place, sentence) {
   else field.removeAttribute("aria-invalid");
 }
 
-function setAlert(form, sentence) {
+/** Say something about no field. */
+export function showAlert(form, sentence) {
   const alert = form.querySelector("[data-alert]");
   alert.textContent = sentence;
   alert.hidden = !sentence;

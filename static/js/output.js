@@ -60,6 +60,7 @@ export class Output extends EventTarget {
     on("snapshot", this.#snapshot);
     on("chars", this.#characters);
     on("alive", (frame) => this.#setState(frame.state, frame.queue_position));
+    on("crowded", (seconds) => this.#say(sentences.crowded(seconds)));
     on("end", this.#ended);
     on("refused", this.#refused);
     return stream;
@@ -67,7 +68,9 @@ export class Output extends EventTarget {
 
   #socketIs(state) {
     this.#element.dataset.socket = state;
-    if (state === "reconnecting") this.#say("Reconnecting…");
+    if (state !== "reconnecting") return;
+    clearTimeout(this.#waitTimer);
+    this.#say(sentences.RECONNECTING);
   }
 
   #snapshot(frame) {

@@ -1,8 +1,11 @@
 // Sends a form to the server and reads its answer, whatever it is.
 
-const PATIENCE = 20000; // ms
+const PATIENCE = 30000; // ms; a busy database answers after 20 s
 
-/** Return {ok, status, data, message}: `message` says what went wrong as a whole, `data.errors` at which field. */
+/**
+ * Return {ok, status, data, message, retryAfter}: `message` says what went wrong as a whole, `data.errors` at which field;
+ * `retryAfter` is in seconds, 0 where waiting does not help.
+ */
 export async function post(url, body) {
   let response;
   try {
@@ -13,15 +16,16 @@ export async function post(url, body) {
       signal: AbortSignal.timeout(PATIENCE),
     });
   } catch {
-    return { ok: false, status: 0, data: {}, message: "The server cannot be reached. What you typed is kept; try again." };
+    const message = "The server cannot be reached. What you typed is kept; try again.";
+    return { ok: false, status: 0, data: {}, message, retryAfter: 0 };
   }
   const data = await response.json().catch(() => ({}));
-  return { ok: response.ok, status: response.status, data, message: response.ok ? "" : sentence(response, data) };
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  return { ok: response.ok, status: response.status, data, message: response.ok ? "" : sentence(response, data, retryAfter), retryAfter };
 }
 
-function sentence(response, data) {
+function sentence(response, data, seconds) {
   const said = data.errors?.__all__?.join(" ");
-  const seconds = Number(response.headers.get("Retry-After"));
   if (said) return seconds ? `${said} Try again in ${seconds} ${seconds === 1 ? "second" : "seconds"}.` : said;
   if (response.status === 400) return "";
   if (response.status === 403) return "This page is too old for the server. Copy what you typed and reload the page.";

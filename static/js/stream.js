@@ -4,15 +4,18 @@ const FINAL = new Map([
   [4400, "The server did not understand this page. Reload it."],
   [4401, "This text belongs to another sign-in. Sign in again, then reload the page."],
   [4404, "This text does not exist any more, or it is not yours."],
-  [4429, "This page sent too many messages and was cut off. Wait a moment, then reload it."],
 ]);
+const CROWDED = 4429; // this visitor or this network has as many sockets as it may
+const CROWDED_PAUSE = 10000; // ms, and up to as much again, so that pages do not all come back at once
 const BACKOFF_FIRST = 300; // ms
 const BACKOFF_CAP = 5000;
 const SILENCE = 12000; // ms; the server says something at least every 5 s
+const ACK_EVERY = 1000; // characters; a small part of what the server sends without hearing that it came
+const ACK_PAUSE = 250; // ms between two, far below what the server takes for a flood
 
 /**
  * Events: "socket" (detail: connecting | open | reconnecting | ended), "snapshot", "chars" ({text, ...}: only what is new),
- * "alive", "end" (the frame), "refused" (detail: a sentence; nothing more will come).
+ * "alive", "end" (the frame), "crowded" (detail: seconds until the next try), "refused" (detail: a sentence; nothing more comes).
  */
 export class Stream extends EventTarget {
   #path;
@@ -20,6 +23,9 @@ export class Stream extends EventTarget {
   #failures = 0;
   #retryTimer = 0;
   #silenceTimer = 0;
+  #ackTimer = 0;
+  #acknowledged = 0;
+  #crowded = false;
   #cancelWanted = false;
   #over = false;
 
@@ -28,6 +34,7 @@ export class Stream extends EventTarget {
     this.#path = path;
     this.position = position;
     addEventListener("online", this.#hurry);
+    document.addEventListener("visibilitychange", this.#hurry); // timers of a hidden page are slow
   }
 
   open() {
@@ -47,6 +54,7 @@ export class Stream extends EventTarget {
     clearTimeout(this.#retryTimer);
     this.#drop();
     removeEventListener("online", this.#hurry);
+    document.removeEventListener("visibilitychange", this.#hurry);
   }
 
   #connect() {
@@ -55,6 +63,8 @@ export class Stream extends EventTarget {
     url.searchParams.set("after", this.position);
     const socket = new WebSocket(url);
     this.#socket = socket;
+    this.#crowded = false;
+    this.#acknowledged = this.position;
     this.#listenForSilence();
     socket.addEventListener("message", (event) => socket === this.#socket && this.#receive(JSON.parse(event.data)));
     socket.addEventListener("close", (event) => socket === this.#socket && this.#closed(event.code));
@@ -81,6 +91,18 @@ export class Stream extends EventTarget {
     const offset = this.position;
     this.position += text.length;
     this.#say(frame.type, { ...frame, offset, text: text.join(""), surprisal: frame.surprisal?.slice(known) });
+    this.#acknowledge();
+  }
+
+  /** Tell the server how much has come; it sends only so much ahead of that. */
+  #acknowledge() {
+    if (this.#ackTimer || this.position - this.#acknowledged < ACK_EVERY || this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#acknowledged = this.position;
+    this.#socket.send(JSON.stringify({ type: "ack", offset: this.position }));
+    this.#ackTimer = setTimeout(() => {
+      this.#ackTimer = 0;
+      this.#acknowledge();
+    }, ACK_PAUSE);
   }
 
   #end(frame) {
@@ -93,7 +115,8 @@ export class Stream extends EventTarget {
     if (FINAL.has(code)) {
       this.close();
       this.#say("refused", FINAL.get(code));
-    } else this.#reconnect();
+    } else if (code === CROWDED) this.#comeBackLater();
+    else this.#reconnect();
   }
 
   #reconnect() {
@@ -103,14 +126,25 @@ export class Stream extends EventTarget {
     this.#retryTimer = setTimeout(() => this.#connect(), Math.random() * limit);
   }
 
+  #comeBackLater() {
+    this.#drop();
+    this.#crowded = true;
+    const wait = CROWDED_PAUSE * (1 + Math.random());
+    this.#say("socket", "reconnecting");
+    this.#say("crowded", Math.ceil(wait / 1000));
+    this.#retryTimer = setTimeout(() => this.#connect(), wait);
+  }
+
   #hurry = () => {
-    if (this.#over || this.#socket) return;
+    if (this.#over || this.#socket || this.#crowded || document.hidden) return;
     clearTimeout(this.#retryTimer);
     this.#connect();
   };
 
   #drop() {
     clearTimeout(this.#silenceTimer);
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = 0;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();

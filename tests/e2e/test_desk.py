@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.pages import LONG, begin, exported, fact, output, shown_text, wait_for_end, wait_for_frames
 
@@ -172,10 +172,64 @@ def test_a_full_house_is_said_with_the_time_to_wait(page: Page, problems: list[s
     problems.clear()
 
 
+def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(page: Page, problems: list[str]) -> None:
+    body = '{"errors": {"__all__": ["You have sent 60 texts within a minute."]}}'
+    refusals = [429, 429]
+
+    def refuse_twice(route: Route) -> None:
+        if refusals:
+            return route.fulfill(status=refusals.pop(), body=body, headers={"Retry-After": "9"})
+        route.continue_()
+
+    page.clock.install()
+    page.route("**/generations/", refuse_twice)
+    begin(page, "Patience", length=40)
+    alert, offer = page.get_by_role("alert"), page.get_by_label(re.compile("Send it again by itself in (9|10|11) s"))
+    expect(alert).to_have_text("You have sent 60 texts within a minute. Try again in 9 seconds.")
+    expect(alert).to_be_focused()
+    expect(offer).not_to_be_checked()
+    page.clock.fast_forward(12_000)
+    expect(alert).to_have_text("You can send it again now.")
+    expect(offer).to_be_hidden()
+    expect(page.get_by_label("The start of the text")).to_have_value("Patience")
+
+    page.get_by_role("button", name="Continue the text").click()
+    offer.check()
+    page.get_by_label("The start of the text").fill("More patience")
+    page.clock.fast_forward(12_000)
+    page.clock.resume()
+    wait_for_end(page)
+    assert exported(page)["prompt"] == "More patience"
+    problems.clear()
+
+
+def test_again_that_was_refused_keeps_the_text_and_each_button_its_own_submit(page: Page, problems: list[str]) -> None:
+    sent: list[tuple[str, str]] = []
+
+    def refuse(route: Route) -> None:
+        data = route.request.post_data or ""
+        sent.append(tuple(re.findall(rf'name="{name}"\s+(\w+)', data)[0] for name in ("seed", "client_key")))  # type: ignore[arg-type]
+        route.fulfill(status=429, body='{"errors": {"__all__": ["Too many."]}}', headers={"Retry-After": "30"})
+
+    begin(page, "Once more", length=30)
+    wait_for_end(page)
+    text = shown_text(page)
+    page.route("**/again/", refuse)
+    for name in ("Generate again", "Generate again", "Replay this seed"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("alert")).to_have_text("Too many. Try again in 30 seconds.")
+        expect(page.locator("form[aria-busy]")).to_have_count(0)
+    assert [seed for seed, _ in sent] == ["new", "new", "same"]
+    assert sent[0] == sent[1]
+    assert sent[2][1] != sent[0][1]
+    assert shown_text(page) == text
+    problems.clear()
+
+
 def test_a_lost_answer_keeps_the_prompt_and_the_retry_makes_one_text(page: Page, problems: list[str]) -> None:
     keys: list[str] = []
 
-    def lose_the_answer(route) -> None:  # type: ignore[no-untyped-def]
+    def lose_the_answer(route: Route) -> None:
         keys.append(re.findall(r'name="client_key"\s+(\w+)', route.request.post_data)[0])
         if len(keys) == 1:
             route.fetch()

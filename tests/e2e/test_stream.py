@@ -53,9 +53,7 @@ def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
     expect(output(page)).to_have_attribute("data-state", "queued")
 
 
-@pytest.mark.parametrize(
-    ("code", "words"), [(4400, "Reload it"), (4401, "Sign in again"), (4404, "does not exist"), (4429, "too many messages")]
-)
+@pytest.mark.parametrize(("code", "words"), [(4400, "Reload it"), (4401, "Sign in again"), (4404, "does not exist")])
 def test_a_final_refusal_is_said_and_not_tried_again(page: Page, code: int, words: str) -> None:
     sockets: list[WebSocketRoute] = []
 
@@ -68,6 +66,68 @@ def test_a_final_refusal_is_said_and_not_tried_again(page: Page, code: int, word
     expect(page.locator("[data-status]")).to_contain_text(words)
     expect(output(page)).to_have_attribute("data-socket", "ended")
     assert len(sockets) == 1
+
+
+def test_a_page_too_many_says_so_and_comes_back_later_where_it_was(page: Page) -> None:
+    sockets: list[str] = []
+
+    def crowded_once(route: WebSocketRoute) -> None:
+        sockets.append(route.url)
+        if len(sockets) == 1:
+            route.close(code=4429)
+        else:
+            route.connect_to_server()
+
+    page.clock.install()
+    page.route_web_socket(re.compile("/ws/"), crowded_once)
+    begin(page, "Crowded", length=100)
+    status = page.locator("[data-status]")
+    expect(status).to_have_text(re.compile(r"Too many texts are open at once.* tries again in (1\d|20) seconds\."))
+    expect(output(page)).to_have_attribute("data-socket", "reconnecting")
+    page.clock.fast_forward(9_000)
+    assert len(sockets) == 1
+    page.clock.fast_forward(12_000)
+    page.clock.resume()
+    wait_for_end(page)
+    assert len(sockets) == 2
+    assert shown_text(page) == exported(page)["text"]
+
+
+def test_a_page_that_was_cut_off_as_stalled_goes_on_at_its_offset(page: Page) -> None:
+    sockets: list[str] = []
+
+    def stalled_once(route: WebSocketRoute) -> None:
+        sockets.append(route.url)
+        server, number = route.connect_to_server(), len(sockets)
+        server.on_message(lambda message: _until_chars(route, message) if number == 1 else route.send(message))
+
+    page.route_web_socket(re.compile("/ws/"), stalled_once)
+    begin(page, "A slow line", length=LONG)
+    wait_for_end(page)
+    assert len(sockets) == 2
+    assert not sockets[1].endswith("?after=0")
+    assert shown_text(page) == exported(page)["text"]
+
+
+def _until_chars(route: WebSocketRoute, message: str | bytes) -> None:
+    route.send(message)
+    if '"chars"' in str(message):
+        route.close(code=4408)
+
+
+def test_the_page_confirms_what_has_come_and_not_too_often(page: Page) -> None:
+    said: list[int] = []
+
+    def listen(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+        route.on_message(lambda message: (said.append(json.loads(message)["offset"]), server.send(message)))
+
+    page.route_web_socket(re.compile("/ws/"), listen)
+    begin(page, "I hear you", length=20_000)
+    wait_for_end(page)
+    assert said == sorted(set(said))
+    assert 2 <= len(said) <= 20
+    assert said[0] >= 1000
 
 
 def test_the_page_follows_the_end_until_its_reader_scrolls_up(page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,8 +13,29 @@ from generator import events
 from generator.models import Generation
 
 
-def test_cancel_is_understood() -> None:
-    assert events.parse_client_message('{"type": "cancel"}', 100) == "cancel"
+@pytest.mark.parametrize("message", [{"type": "cancel"}, {"type": "ack", "offset": 0}, {"type": "ack", "offset": 999_999_999}])
+def test_cancel_and_ack_are_understood(message: events.ClientCancel | events.ClientAck) -> None:
+    assert events.parse_client_message(json.dumps(message), 100) == message
+    assert events.parse_client_message(json.dumps({**message, "more": 1}), 100) == message
+
+
+@pytest.mark.parametrize("offset", ["-1", "1.5", "1000000000", "true", "null", '"7"', "[]", "1e3"])
+def test_an_ack_of_no_offset_is_an_error(offset: str) -> None:
+    with pytest.raises(events.ClientError) as caught:
+        events.parse_client_message(f'{{"type": "ack", "offset": {offset}}}', 100)
+    assert caught.value.frame["code"] == "bad_offset"
+
+
+@pytest.mark.parametrize(("query", "offset"), [(b"", 0), (b"after=", 0), (b"after=0", 0), (b"after=17&x=1", 17), (b"x", 0)])
+def test_the_offset_of_an_address(query: bytes, offset: int) -> None:
+    assert events.parse_offset(query) == offset
+
+
+@pytest.mark.parametrize("query", [b"after=-1", b"after=x", b"after=1.5", b"after=9999999999", b"after=%D9%A3", b"after=%00"])
+def test_an_address_with_no_offset_is_an_error(query: bytes) -> None:
+    with pytest.raises(events.ClientError) as caught:
+        events.parse_offset(query)
+    assert caught.value.frame["code"] == "bad_offset"
 
 
 @pytest.mark.parametrize(

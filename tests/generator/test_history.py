@@ -1,4 +1,4 @@
-"""History: newest first, searched and filtered, and robust against odd addresses."""
+"""History: newest first, searched and filtered. Odd addresses are in tests/integration/test_bad_history.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from generator import selectors
-from generator.models import Generation, ModelVersion, Owner
+from generator.models import Generation, Owner
 from tests.generator.conftest import make_version
 
 Make = Callable[..., Generation]
@@ -53,29 +53,6 @@ def test_a_list_does_not_read_whole_texts(make_generation: Make, owner: Owner) -
     row = selectors.generation_list(owner)[0]
     assert {"text", "prompt"} <= row.get_deferred_fields()
     assert (len(row.text_excerpt), row.text_length) == (selectors.EXCERPT, 5000)  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "page=-1",
-        "page=0",
-        "page=1000000000",
-        "page=text",
-        "version=text",
-        "version=-1",
-        "version=99999999999999999999",
-        "state=odd",
-    ],
-)
-def test_an_odd_address_shows_a_sensible_list(client: Client, make_generation: Make, query: str) -> None:
-    make_generation()
-    assert client.get(f"/history/?{query}").status_code == 200
-
-
-@pytest.mark.parametrize("query", ["q=%00", "q=%ED%A0%80", "q=" + "x" * 5000, "q=%25_%27%22", "order=password"])
-def test_an_odd_search_is_answered(client: Client, live: ModelVersion, query: str) -> None:
-    assert client.get(f"/history/?{query}").status_code == 200
 
 
 def test_pages_hold_twenty(client: Client, make_generation: Make) -> None:

@@ -37,11 +37,20 @@ def test_every_answer_carries_the_policy(db: None, path: str) -> None:
         ("null", "localhost:8000", False),
         ("", "localhost:8000", False),
         ("", "", False),
+        ("https://[", "localhost:8000", False),
+        ("https://a.example.org", "localhost:8000", True),  # one of https://*.example.org
+        ("https://a.b.example.org", "localhost:8000", True),
+        ("http://a.example.org", "localhost:8000", False),
+        ("https://a.example.org:8443", "localhost:8000", False),
+        ("https://evil-example.org", "localhost:8000", False),
+        ("https://a.example.org.evil.example", "localhost:8000", False),
+        ("https://a.example.net:8443", "localhost:8000", True),  # one of https://*.example.net:8443
+        ("https://a.example.net", "localhost:8000", False),
         ("http://", "", False),
     ],
 )
 def test_a_socket_comes_from_this_very_site(settings: Any, origin: str, host: str, allowed: bool) -> None:
-    settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example", "https://*.example.org", "https://*.example.net:8443"]
     assert SameOriginSockets._allowed(origin, host, "ws") is allowed
 
 

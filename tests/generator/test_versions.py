@@ -1,4 +1,7 @@
-"""The mirror of the registry, the one live version, and the ledger."""
+"""The mirror of the registry, the one live version, and the ledger.
+
+Who may not switch and tries is in tests/integration/test_bad_admin.py.
+"""
 
 from __future__ import annotations
 
@@ -110,23 +113,6 @@ def test_without_a_broker_a_switch_is_refused_with_the_reason(live: ModelVersion
     page = make_live(signed_in(promoter), make_version(2))
     assert "The broker could not be reached." in page.content.decode()
     assert Promotion.objects.get().outcome == "refused"
-
-
-def test_staff_without_the_permission_are_refused_and_in_the_ledger(live: ModelVersion, staff: User) -> None:
-    other = make_version(2)
-    assert make_live(signed_in(staff), other).status_code == 403
-    entry = Promotion.objects.get()
-    assert (entry.requested_by, entry.to_version, entry.outcome) == (staff, other, "refused")
-    assert ModelVersion.objects.get(is_live=True) == live
-
-
-def test_users_and_visitors_do_not_reach_the_action(live: ModelVersion, django_user_model: Any) -> None:
-    other = make_version(2)
-    user = django_user_model.objects.create_user("ada", password="a-long-enough-one")
-    for client in (Client(), signed_in(user)):
-        page = make_live(client, other)
-        assert page.redirect_chain[-1][0].startswith("/admin/login/")
-    assert ModelVersion.objects.get(is_live=True) == live
 
 
 def test_the_action_is_offered_only_with_the_permission(live: ModelVersion, staff: User) -> None:

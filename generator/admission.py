@@ -1,0 +1,82 @@
+"""Who may submit now, and when to come back. What rows tell is counted in the transaction that accepts, so that it is exact."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from generator import limits
+from generator.models import Generation, ModelVersion, Owner, Submit
+
+State = Generation.State
+MINUTE = timedelta(minutes=1)
+
+
+class AdmissionError(Exception):
+    """The generation is not accepted now. `retry_after` is in seconds, `status` the HTTP answer."""
+
+    status = 503
+
+    def __init__(self, message: str, retry_after: float = 5) -> None:
+        super().__init__(message)
+        self.retry_after = max(1, math.ceil(retry_after))
+
+    @property
+    def sentences(self) -> str:
+        """What happened, and what happens next."""
+        return f"{self} Try again in {self.retry_after} second{'' if self.retry_after == 1 else 's'}."
+
+
+class TooMany(AdmissionError):
+    """The asker's own limit, not that of all together."""
+
+    status = 429
+
+
+@contextmanager
+def address_counted(address: str) -> Iterator[None]:
+    """Count a submit of an address for a minute, unless it ends with an error: the first door, before any row is locked."""
+    name = uuid.uuid4().hex
+    if address and (wait := limits.submit_count(address, name)):
+        raise TooMany("Very many texts were sent from your network within a minute.", wait)
+    try:
+        yield
+    except BaseException:
+        if address:
+            limits.submit_uncount(address, name)
+        raise
+
+
+def admit(owner: Owner) -> ModelVersion:
+    """Count a submit and return the live version. Raises AdmissionError when limits are reached or no version is live.
+
+    To be called in the transaction that stores the generation: the lock makes counting and storing one step for all submits.
+    """
+    live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
+    if live is None:
+        raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
+    now = timezone.now()
+    _limit_a_minute(owner, now)
+    under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
+    if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
+        raise TooMany(f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one.")
+    if under_way.count() >= settings.QUEUE_MAX_LENGTH:
+        raise AdmissionError("Very many texts are waiting to be written.", retry_after=15)
+    Submit.objects.create(created_at=now, **owner.fields)
+    return live
+
+
+def _limit_a_minute(owner: Owner, now: datetime) -> None:
+    """Refuse a submit above the owner's limit until the oldest of the last minute is a minute old."""
+    limit = settings.OWNER_SUBMITS_PER_MINUTE
+    Submit.objects.filter(created_at__lte=now - MINUTE).delete()  # everybody's: a row stays no longer than it counts
+    latest = Submit.objects.filter(**owner.fields).values_list("created_at", flat=True).order_by("-created_at")[:limit]
+    if len(latest) == limit:
+        wait = (latest[limit - 1] + MINUTE - now).total_seconds()
+        raise TooMany(f"You have sent {limit} texts within a minute, which is as many as one may.", wait)

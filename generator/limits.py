@@ -1,0 +1,141 @@
+"""Limits that no row tells: submits of an address and open sockets, counted in Redis; messages of a socket, in memory.
+
+With Redis away its limits let everybody in, for texts can still be written then; what rows tell is limited all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable
+from functools import cache
+from typing import cast
+
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from generator import stream_log
+from generator.models import Owner
+
+logger = logging.getLogger(__name__)
+MINUTE = 60_000  # milliseconds
+LEASE = 15_000  # milliseconds a socket's place outlives its web process
+RENEW_EVERY = 5.0  # seconds
+PATIENCE = 0.5  # seconds; a Redis that is stuck must hold up nobody
+
+# Takes a place under every key, or under none. A place is a member whose score is the moment it was taken, by Redis' own
+# clock; after its lifetime it is free again. A limit of 0 is not asked: it renews what is held. Returns the number of the key
+# that is full, 0 for none, and in how many milliseconds its next place is free.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lifetime = tonumber(ARGV[2])
+for i, key in ipairs(KEYS) do
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - lifetime)
+  local limit, taken = tonumber(ARGV[i + 2]), redis.call('ZCARD', key)
+  if limit > 0 and taken >= limit then
+    local next_free = redis.call('ZRANGE', key, taken - limit, taken - limit, 'WITHSCORES')
+    return {i, next_free[2] + lifetime - now}
+  end
+end
+for _, key in ipairs(KEYS) do
+  redis.call('ZADD', key, now, ARGV[1])
+  redis.call('PEXPIRE', key, lifetime)
+end
+return {0, 0}
+"""
+
+
+@cache
+def _client() -> Redis:
+    return Redis.from_url(
+        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+    )
+
+
+def _submits_key(address: str) -> str:
+    return f"charrnn:submits:{address}"
+
+
+def submit_count(address: str, member: str) -> float:
+    """Count a submit of an address under a name. Returns 0, or the seconds until the address may submit again."""
+    try:
+        _, wait = cast(
+            "tuple[int, int]",
+            _client().eval(_TAKE, 1, _submits_key(address), member, MINUTE, settings.ADDRESS_SUBMITS_PER_MINUTE),
+        )
+    except (RedisError, OSError) as error:
+        logger.warning("submits of addresses are not limited: %s", error)
+        return 0
+    return wait / 1000
+
+
+def submit_uncount(address: str, member: str) -> None:
+    """Take back a submit that was not accepted."""
+    try:
+        _client().zrem(_submits_key(address), member)
+    except (RedisError, OSError) as error:
+        logger.warning("a refused submit counts for a minute: %s", error)
+
+
+class SocketPlaces:
+    """The place of one socket among those of its owner and of its address."""
+
+    def __init__(self, owner: Owner, address: str) -> None:
+        who = f"user:{owner.user_id}" if owner.user_id else f"visitor:{owner.visitor}"
+        self._limits = {f"charrnn:sockets:{who}": settings.OWNER_MAX_SOCKETS}
+        if address:
+            self._limits[f"charrnn:sockets:address:{address}"] = settings.ADDRESS_MAX_SOCKETS
+        self._member = uuid.uuid4().hex
+        self._taken_at = 0.0
+
+    async def take(self) -> bool:
+        """Take the place and return True, or False when the owner or the address has no more."""
+        full, _ = await self._run(list(self._limits.values()))
+        return not full
+
+    async def renew(self) -> None:
+        """Keep the place, if that is due; also in a Redis that came back empty."""
+        if time.monotonic() - self._taken_at >= RENEW_EVERY:
+            await self._run([0] * len(self._limits))
+
+    async def give_back(self) -> None:
+        """Leave the place to others."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                pipeline = stream_log.shared_client().pipeline(transaction=False)
+                for key in self._limits:
+                    pipeline.zrem(key, self._member)
+                await pipeline.execute()
+        except (RedisError, OSError) as error:
+            logger.warning("the place of a socket is kept for its lease: %s", error)
+
+    async def _run(self, limits: list[int]) -> tuple[int, int]:
+        self._taken_at = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                call = stream_log.shared_client().eval(_TAKE, len(limits), *self._limits, self._member, LEASE, *limits)
+                return cast("tuple[int, int]", await cast("Awaitable[object]", call))
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            logger.warning("sockets are not limited: %s", error)
+            return 0, 0
+
+
+class Rate:
+    """Counts messages second by second."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._second, self._count = 0, 0
+
+    def exceeded(self) -> bool:
+        """Count one message; True when there were more than the limit in this second."""
+        second = int(time.monotonic())
+        self._count = self._count + 1 if second == self._second else 1
+        self._second = second
+        return self._count > self._limit
