@@ -27,6 +27,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ml import strict_json
 from ml.config import ModelConfig
 from ml.vocabulary import Vocabulary, VocabularyError
 
@@ -34,7 +35,9 @@ FORMAT = "charrnn-version/1"
 FILES = ("weights.safetensors", "step.onnx", "samples.txt", "metrics.csv")
 MAX_HIDDEN_SIZE = 4096
 MAX_LAYERS = 8
-_MAX_TEXT_BYTES = 1_000_000  # model.json, samples.txt and metrics.csv, each
+MAX_TITLE = 200  # characters, as many as the site's row holds
+_MAX_META_BYTES = 200_000  # of model.json: parsed, a file of nothing but brackets takes twenty times its size
+_MAX_TEXT_BYTES = 1_000_000  # of samples.txt and metrics.csv, each
 _MAX_GOLDEN = 10_000  # characters: it is generated whenever the version is loaded
 _MAX_OVERHEAD = 1_000_000  # of weights.safetensors and step.onnx beyond the weights themselves
 
@@ -88,7 +91,7 @@ def read_version(folder: Path) -> Version:
     _check_file_list(folder)
     raw = _read_small(folder / "model.json")
     try:
-        meta = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        meta = strict_json.parse(raw)
         version = _parse(folder, hashlib.sha256(raw).hexdigest(), meta)
         entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in meta["files"].items()}
     except CheckpointError:
@@ -118,21 +121,10 @@ def _check_file_list(folder: Path) -> None:
 
 def _read_small(path: Path) -> bytes:
     with path.open("rb") as file:
-        raw = file.read(_MAX_TEXT_BYTES + 1)
-    if len(raw) > _MAX_TEXT_BYTES:
-        raise CheckpointError(f"{path.name} is larger than {_MAX_TEXT_BYTES:,} bytes")
+        raw = file.read(_MAX_META_BYTES + 1)
+    if len(raw) > _MAX_META_BYTES:
+        raise CheckpointError(f"{path.name} is larger than {_MAX_META_BYTES:,} bytes")
     return raw
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key appears twice")
-    return result
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON knows")
 
 
 def _parse(folder: Path, digest: str, meta: Any) -> Version:
@@ -145,6 +137,8 @@ def _parse(folder: Path, digest: str, meta: Any) -> Version:
     for name, kind in (("title", str), ("training", dict), ("metrics", dict)):
         if not isinstance(meta[name], kind):
             raise CheckpointError(f"model.json: {name} is not of the type {kind.__name__}")
+    if len(meta["title"]) > MAX_TITLE or not meta["title"].isprintable():
+        raise CheckpointError(f"model.json: the title must be one line of at most {MAX_TITLE} characters")
     return Version(
         folder=folder,
         digest=digest,
@@ -207,6 +201,18 @@ def read_step_graph(version: Version) -> bytes:
     if hashlib.sha256(graph).hexdigest() != version.sha256["step.onnx"]:
         raise CheckpointError("step.onnx does not have the sha256 that model.json says")
     return graph
+
+
+def check_step_graph(version: Version) -> None:
+    """Raise CheckpointError unless step.onnx is, byte for byte, the graph that ml/export.py makes of the weights.
+
+    A graph is a program: one made elsewhere could read files of this machine into a text, or take all of its memory. This is
+    asked once, where a version comes in; onnx is not on the serving path, which then goes by the hash.
+    """
+    from ml.export import build_int8_graph
+
+    if read_step_graph(version) != build_int8_graph(version.model, read_weights(version)):
+        raise CheckpointError("step.onnx is not the graph that this release makes of weights.safetensors; export it again")
 
 
 def read_weights(version: Version) -> Arrays:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.checkpoint import CheckpointError, Version, read_version
+from ml.checkpoint import CheckpointError, Version, check_step_graph, read_version
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -72,6 +72,7 @@ class Registry:
     def register(self, folder: Path) -> RegisteredVersion:
         """Check the version in `folder`, log it as a run with its artefacts, and register it."""
         version = read_version(folder)
+        check_step_graph(version)
         with _failures("register a version"):
             client = self._client()
             run = client.create_run(self._experiment(client), run_name=version.title)
@@ -138,6 +139,7 @@ class Registry:
                     raise CheckpointError(
                         f"version {version} has the digest {found.digest[:12]}, the registry says {registered.digest[:12]}"
                     )
+                check_step_graph(found)
                 if not folder.exists():
                     shutil.move(got, folder)
         return read_version(folder)

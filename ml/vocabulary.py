@@ -46,6 +46,11 @@ def normalize(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_STRAIGHT)
 
 
+def _storable(symbol: str) -> bool:
+    """Tell whether a text with this symbol can be kept: half of a character pair is no UTF-8, and databases refuse NUL."""
+    return symbol != "\0" and not "\ud800" <= symbol <= "\udfff"
+
+
 class Vocabulary:
     """An ordered set of single characters; the first is the unknown symbol."""
 
@@ -58,6 +63,8 @@ class Vocabulary:
             raise VocabularyError("the first symbol of a vocabulary must be the unknown symbol U+FFFD")
         if len(set(symbols)) != len(symbols):
             raise VocabularyError("a vocabulary names a symbol twice")
+        if not all(map(_storable, symbols)):
+            raise VocabularyError("a vocabulary holds NUL or half of a character pair, which no text can hold")
         self.symbols = symbols
         self._ids = {symbol: index for index, symbol in enumerate(symbols)}
 
@@ -65,7 +72,8 @@ class Vocabulary:
     def from_counts(cls, counts: Counter[str], min_share: float = 1e-5) -> Vocabulary:
         """Return the vocabulary of every character whose share of all characters is at least `min_share`."""
         total = sum(counts.values())
-        kept = sorted(symbol for symbol, n in counts.items() if n >= min_share * total and symbol != UNKNOWN)
+        often = (symbol for symbol, n in counts.items() if n >= min_share * total)
+        kept = sorted(symbol for symbol in often if symbol != UNKNOWN and _storable(symbol))
         return cls(UNKNOWN + "".join(kept[: MAX_SYMBOLS - 1]))
 
     def __len__(self) -> int:

@@ -1,10 +1,12 @@
-"""What read_version, the weights and the step graph refuse: each with a sentence that names the check."""
+"""What read_version, the weights and the step graph refuse: each with a sentence that names the check.
+
+What somebody would make to do harm is in test_bad_models.py.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -15,7 +17,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from ml.checkpoint import CheckpointError, check_weights, read_step_graph, read_version, read_weights, write_version
+from ml.checkpoint import (
+    CheckpointError,
+    check_step_graph,
+    check_weights,
+    read_step_graph,
+    read_version,
+    read_weights,
+    write_version,
+)
 from ml.config import ModelConfig
 from ml.engine import Engine
 from ml.export import build_int8_graph
@@ -102,12 +112,6 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path / "nowhere", "no version folder")
 
 
-@pytest.mark.parametrize("name", ["extra.txt", "MLmodel", "python_model.pkl", ".hidden"])
-def test_an_extra_file_is_refused(version_copy: Path, name: str) -> None:
-    (version_copy / name).write_text("flavors: {python_function: {loader_module: os}}")
-    refuses(version_copy, name)
-
-
 @pytest.mark.parametrize("name", ["model.json", WEIGHTS, "step.onnx", "samples.txt", "metrics.csv"])
 def test_a_missing_file_is_refused(version_copy: Path, name: str) -> None:
     (version_copy / name).unlink()
@@ -125,12 +129,6 @@ def test_a_folder_in_place_of_a_file_is_refused(version_copy: Path) -> None:
     (version_copy / "samples.txt").unlink()
     (version_copy / "samples.txt").mkdir()
     refuses(version_copy, "not a regular file")
-
-
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/step.onnx", "MLmodel"])
-def test_a_path_out_of_the_folder_is_refused(version_copy: Path, name: str) -> None:
-    edit_meta(version_copy, lambda meta: meta["files"].update({name: meta["files"]["step.onnx"]}))
-    refuses(version_copy, "no part of a version")
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "step.onnx", "samples.txt"])
@@ -175,16 +173,9 @@ def test_what_is_no_description_is_refused(version_copy: Path, content: bytes) -
     refuses(version_copy, r"model\.json")
 
 
-def test_a_huge_description_is_not_read(version_copy: Path) -> None:
-    with (version_copy / "model.json").open("wb") as file:
-        file.truncate(10**10)  # sparse
-    refuses(version_copy, "larger than")
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"hidden_size": 10**9}, "hidden_size"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"hidden_size": 24.0}, "hidden_size"),
         ({"hidden_size": True}, "hidden_size"),
@@ -208,12 +199,11 @@ def test_an_architecture_out_of_bounds_is_refused(version_copy: Path, change: di
     [
         ("", "symbols"),
         (UNKNOWN, "symbols"),
-        (UNKNOWN + "aa" + SYMBOLS[3:], "twice"),
         (SYMBOLS[1:], "unknown symbol"),
         ([UNKNOWN, "a"], "vocabulary"),
         (SYMBOLS + "z", "vocab_size"),
     ],
-    ids=["empty", "one", "twice", "no unknown", "list", "longer"],
+    ids=["empty", "one", "no unknown", "list", "longer"],
 )
 def test_a_vocabulary_that_is_none_or_another_is_refused(version_copy: Path, symbols: Any, reason: str) -> None:
     edit_meta(version_copy, lambda meta: meta.update(vocabulary=symbols))
@@ -235,45 +225,6 @@ def test_a_part_of_another_type_is_refused(version_copy: Path, key: str, value: 
 def test_a_golden_text_that_cannot_be_is_refused(version_copy: Path, change: dict[str, Any]) -> None:
     edit_meta(version_copy, lambda meta: meta["golden"].update(change))
     refuses(version_copy, "golden|more")
-
-
-class Bomb:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("exploded"),)
-
-
-def test_a_pickle_is_refused_and_never_loaded(version_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(version_copy.parent)
-    replace_file(version_copy, WEIGHTS, pickle.dumps(Bomb()))
-    refuses(version_copy, "not a safetensors file")
-    assert not Path("exploded").exists()
-
-
-def header(*tensors: tuple[int, int, int]) -> bytes:
-    """A safetensors file with 16 bytes of data and these tensors: elements, begin, end."""
-    entries = {
-        f"t{index}": {"dtype": "F16", "shape": [elements], "data_offsets": [begin, end]}
-        for index, (elements, begin, end) in enumerate(tensors)
-    }
-    raw = json.dumps(entries).encode()
-    return len(raw).to_bytes(8, "little") + raw + bytes(16)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\x10",
-        (2**62).to_bytes(8, "little") + b"{}",
-        header((8, 0, 16))[:20],
-        header((8, 0, 16), (4, 4, 12)),
-        header((2**40, 0, 2**41)),
-    ],
-    ids=["empty", "one byte", "huge header", "truncated", "overlapping", "beyond the end"],
-)
-def test_a_broken_safetensors_header_is_refused(version_copy: Path, content: bytes) -> None:
-    replace_file(version_copy, WEIGHTS, content)
-    refuses(version_copy, WEIGHTS)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -307,16 +258,6 @@ def test_a_step_graph_that_is_none_is_refused(version_copy: Path) -> None:
     refuses(version_copy, r"step\.onnx: the step graph cannot be loaded")
 
 
-def test_a_file_too_large_for_the_architecture_is_refused_before_it_is_read(version_copy: Path) -> None:
-    with (version_copy / WEIGHTS).open("r+b") as file:
-        file.truncate(10**10)  # sparse
-    edit_meta(version_copy, lambda meta: meta["files"][WEIGHTS].update(bytes=10**10))
-    tracemalloc.start()
-    refuses(version_copy, "too many for this architecture")
-    assert tracemalloc.get_traced_memory()[1] < 16e6
-    tracemalloc.stop()
-
-
 def test_checking_weights_holds_one_tensor_at_a_time(tmp_path: Path) -> None:
     model = ModelConfig(len(SYMBOLS), hidden_size=256, num_layers=3)
     version = make_version(tmp_path / "wide", model)
@@ -325,3 +266,10 @@ def test_checking_weights_holds_one_tensor_at_a_time(tmp_path: Path) -> None:
     check_weights(version)
     assert tracemalloc.get_traced_memory()[1] < size / 2
     tracemalloc.stop()
+
+
+def test_a_graph_that_this_release_would_not_make_is_not_let_in(version_copy: Path) -> None:
+    check_step_graph(read_version(version_copy))
+    replace_weights(version_copy, lambda tensors: tensors["linear.bias"].__setitem__(0, 0.5))
+    with pytest.raises(CheckpointError, match="not the graph"):
+        check_step_graph(read_version(version_copy))

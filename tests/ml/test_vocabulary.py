@@ -19,6 +19,8 @@ VOCABULARY = Vocabulary(UNKNOWN + "\n abc")
         (UNKNOWN + "".join(chr(0x4E00 + i) for i in range(256)), "2 to 256"),
         ("abc", "unknown symbol"),
         (UNKNOWN + "aba", "twice"),
+        (UNKNOWN + "a\0", "NUL"),
+        (UNKNOWN + "a\udfff", "half of a character pair"),
     ],
 )
 def test_refuses_what_is_no_vocabulary(symbols: str, reason: str) -> None:
@@ -59,3 +61,7 @@ def test_keeps_characters_with_a_share_of_the_text() -> None:
     counts = Counter({"a": 99_999, "b": 1, "c": 0})
     assert Vocabulary.from_counts(counts, min_share=1e-5).symbols == UNKNOWN + "ab"
     assert Vocabulary.from_counts(counts, min_share=1e-4).symbols == UNKNOWN + "a"
+
+
+def test_a_corpus_with_what_no_text_can_hold_gives_a_vocabulary_without_it() -> None:
+    assert Vocabulary.from_counts(Counter({"a": 1, "\0": 1, "\ud800": 1})).symbols == UNKNOWN + "a"

@@ -1,0 +1,266 @@
+"""Model versions that must not be let in: each is refused with a sentence, nothing is executed, and next to no memory is taken.
+
+A case is a folder that was tampered with as somebody would who can write to the registry: files, sizes and hashes agree wherever
+the case is not about them. A process of its own lets it in as the product does, first a good version and then the bad one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ml.checkpoint import CheckpointError, Version
+from ml.registry import Registry
+from ml.vocabulary import UNKNOWN
+from tests.ml.conftest import SYMBOLS
+from tests.ml.test_checkpoint import WEIGHTS, edit_meta, replace_file
+
+Tamper = Callable[[Path], object]
+GRAPH = "step.onnx"
+GROWTH = 16 * 1024  # KiB
+
+# Lets folders in as ml/registry.py and ml/engine_cache.py do, and measures the highest memory of the second.
+DOOR = """
+import hashlib, json, re, sys
+from pathlib import Path
+from ml.checkpoint import CheckpointError, check_step_graph, read_version
+from ml.engine_cache import EngineCache
+
+def let_in(folder):
+    cache = EngineCache(size=1, max_streams=1, threads=1)
+    try:
+        check_step_graph(read_version(folder))
+        cache.get(folder, hashlib.sha256((folder / "model.json").read_bytes()).hexdigest())
+    except CheckpointError as error:
+        return str(error)
+    finally:
+        cache.close()
+    return ""
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+good = let_in(Path(sys.argv[1]))
+Path("/proc/self/clear_refs").write_text("5")  # the highest mark starts again from what is held now
+before = peak()
+said = let_in(Path(sys.argv[2]))
+print(json.dumps({"good": good, "said": said, "grew": peak() - before}))
+"""
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+EVIL = "from pathlib import Path\nPath('exploded').touch()\n"
+
+
+def one_more_file(to: str) -> Tamper:
+    """Name a further file in model.json, with a hash that would fit."""
+    return lambda folder: edit_meta(folder, lambda meta: meta["files"].update({to: meta["files"][GRAPH]}))
+
+
+def architecture(**changes: Any) -> Tamper:
+    return lambda folder: edit_meta(folder, lambda meta: meta["architecture"].update(changes))
+
+
+def vocabulary(symbols: Any) -> Tamper:
+    return lambda folder: edit_meta(folder, lambda meta: meta.update(vocabulary=symbols))
+
+
+def title(text: str) -> Tamper:
+    return lambda folder: edit_meta(folder, lambda meta: meta.update(title=text))
+
+
+def replace_text(folder: Path, old: str, new: str) -> None:
+    before = (folder / "model.json").read_text()
+    assert old in before
+    (folder / "model.json").write_text(before.replace(old, new))
+
+
+def weights(content: bytes) -> Tamper:
+    return lambda folder: replace_file(folder, WEIGHTS, content)
+
+
+def header(*tensors: tuple[int, int, int]) -> bytes:
+    """A safetensors file with 16 bytes of data and these tensors: elements, begin, end."""
+    entries = {
+        f"t{index}": {"dtype": "F16", "shape": [elements], "data_offsets": [begin, end]}
+        for index, (elements, begin, end) in enumerate(tensors)
+    }
+    raw = json.dumps(entries).encode()
+    return len(raw).to_bytes(8, "little") + raw + bytes(16)
+
+
+def overlap_in_place(folder: Path) -> None:
+    """Let two tensors of the right names and shapes share their bytes."""
+    raw = (folder / WEIGHTS).read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    entries = json.loads(raw[8 : 8 + size])
+    entries["lstm.bias_hh_l0"]["data_offsets"] = entries["lstm.bias_ih_l0"]["data_offsets"]
+    changed = json.dumps(entries).encode()
+    replace_file(folder, WEIGHTS, len(changed).to_bytes(8, "little") + changed + raw[8 + size :])
+
+
+def files(**contents: str) -> Tamper:
+    def add(folder: Path) -> None:
+        for name, content in contents.items():
+            (folder / name.replace("_dot_", ".")).write_text(content)
+
+    return add
+
+
+def link(folder: Path) -> None:
+    outside = folder.parent / "outside"
+    (folder / WEIGHTS).rename(outside)
+    (folder / WEIGHTS).symlink_to(outside)
+
+
+def description(content: bytes) -> Tamper:
+    return lambda folder: (folder / "model.json").write_bytes(content)
+
+
+def huge_file(name: str) -> Tamper:
+    def grow(folder: Path) -> None:
+        os.truncate(folder / name, 10**10)  # sparse
+        if name != "model.json":
+            edit_meta(folder, lambda meta: meta["files"][name].update(bytes=10**10))
+
+    return grow
+
+
+def graph(change: Callable[[Any], object]) -> Tamper:
+    """Change the step graph, which keeps its inputs and outputs."""
+
+    def tamper(folder: Path) -> None:
+        model = onnx.load_model_from_string((folder / GRAPH).read_bytes())
+        change(model)
+        replace_file(folder, GRAPH, model.SerializeToString())
+
+    return tamper
+
+
+def add_to_logits(model: Any, name: str) -> None:
+    """Add the largest value of a tensor to the logits."""
+    for node in model.graph.node:
+        node.output[:] = ["honest_logits" if output == "logits" else output for output in node.output]
+    model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
+    model.graph.node.append(helper.make_node("Add", ["honest_logits", "largest"], ["logits"]))
+
+
+def allocate(model: Any) -> None:
+    """Make 4 GB of one number."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array([10**9], np.int64), "size"))
+    model.graph.node.append(helper.make_node("ConstantOfShape", ["size"], ["room"]))
+    add_to_logits(model, "room")
+
+
+def broadcast(model: Any) -> None:
+    """Make 3.6 GB of two small vectors."""
+    for name, shape in (("column", (30_000, 1)), ("row", (1, 30_000))):
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    model.graph.node.append(helper.make_node("Add", ["column", "row"], ["room"]))
+    add_to_logits(model, "room")
+
+
+def read_file(location: str) -> Callable[[Any], object]:
+    def change(model: Any) -> None:
+        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "hidden_scale")
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", "0"), ("length", "4")):
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, value
+
+    return change
+
+
+# name → what is done to a good version → what the sentence says
+CASES: dict[str, tuple[Tamper, str]] = {
+    "a pickle named weights.safetensors": (weights(pickle.dumps(Bomb())), "not a safetensors file"),
+    "a pickle named step.onnx": (lambda folder: replace_file(folder, GRAPH, pickle.dumps(Bomb())), "step.onnx is not the graph"),
+    "a pickle named model.json": (description(pickle.dumps(Bomb())), "model.json is not a description"),
+    "safetensors: empty": (weights(b""), "not a safetensors file"),
+    "safetensors: one byte": (weights(b"\x10"), "not a safetensors file"),
+    "safetensors: truncated header": (weights(header((8, 0, 16))[:20]), "not a safetensors file"),
+    "safetensors: header of 2^62 bytes": (weights((2**62).to_bytes(8, "little") + b"{}"), "not a safetensors file"),
+    "safetensors: overlapping tensors": (weights(header((8, 0, 16), (4, 4, 12))), "not a safetensors file"),
+    "safetensors: the right tensors, overlapping": (overlap_in_place, "not a safetensors file"),
+    "safetensors: beyond the end": (weights(header((2**40, 0, 2**41))), "not a safetensors file"),
+    "safetensors: 10 GB": (huge_file(WEIGHTS), "too many for this architecture"),
+    "hidden size 10^9": (architecture(hidden_size=10**9), "hidden_size must be a whole number from 1 to 4096"),
+    "10^9 layers": (architecture(num_layers=10**9), "num_layers must be a whole number from 1 to 8"),
+    "hidden size of another model": (architecture(hidden_size=4096), "shape"),
+    "duplicate vocabulary entries": (vocabulary(UNKNOWN + "aa" + SYMBOLS[3:]), "names a symbol twice"),
+    "vocabulary of 100,000": (vocabulary(UNKNOWN + "a" * 99_999), "2 to 256 symbols"),
+    "half of a character pair in the vocabulary": (vocabulary(UNKNOWN + "\ud83d" + SYMBOLS[2:]), "half of a character pair"),
+    "NUL in the vocabulary": (vocabulary(UNKNOWN + "\0" + SYMBOLS[2:]), "NUL"),
+    "a title of 201 characters": (title("x" * 201), "the title must be one line"),
+    "a title with a lone surrogate": (title("\ud83d"), "the title must be one line"),
+    "a metric beyond a float": (
+        lambda folder: replace_text(folder, '"validation_nats_per_char": 3.0', '"validation_nats_per_char": 1e999'),
+        "too large for a number",
+    ),
+    "an extra file": (files(extra_dot_txt="hello"), "extra.txt"),
+    "a hidden file": (files(_dot_hidden="hello"), ".hidden"),
+    "an MLmodel that names a loader module": (
+        files(MLmodel="flavors: {python_function: {loader_module: evil}}", evil_dot_py=EVIL),
+        "MLmodel",
+    ),
+    "code beside the weights": (files(sitecustomize_dot_py=EVIL), "sitecustomize.py"),
+    "a path with ..": (one_more_file("../secret"), "no part of a version"),
+    "an absolute path": (one_more_file("/etc/passwd"), "no part of a version"),
+    "a link out of the folder": (link, "not a regular file"),
+    "model.json: 10 GB": (huge_file("model.json"), "larger than"),
+    "model.json: nothing but brackets": (description(b'{"format": [' + b"[]," * 66_000 + b"0]}"), "format"),
+    "model.json: 100,000 nested brackets": (description(b"[" * 100_000), "model.json"),
+    "step graph: 4 GB from one number": (graph(allocate), "step.onnx is not the graph"),
+    "step graph: 3.6 GB from two vectors": (graph(broadcast), "step.onnx is not the graph"),
+    "step graph: a file by ..": (graph(read_file("../../etc/passwd")), "step.onnx is not the graph"),
+    "step graph: a file of the working folder": (graph(read_file("secret-key")), "step.onnx is not the graph"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused_with_a_sentence(version: Version, version_copy: Path, name: str) -> None:
+    tamper, reason = CASES[name]
+    tamper(version_copy)
+    (version_copy.parent / "secret-key").write_text("a secret")
+    command = [sys.executable, "-c", DOOR, str(version.folder), str(version_copy)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, cwd=version_copy.parent, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    print(f"\n{name}: {result['said']} (+{result['grew'] / 1024:.1f} MiB)")
+    assert result["good"] == ""
+    assert reason in result["said"]
+    assert "\n" not in result["said"]
+    assert result["grew"] < GROWTH
+    assert not [path for folder in (version_copy, version_copy.parent) for path in folder.glob("exploded*")]
+
+
+def test_the_bomb_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(Bomb()))
+    assert (tmp_path / "exploded").exists()
+
+
+def test_no_graph_but_ours_is_registered(version_copy: Path, tmp_path: Path) -> None:
+    graph(broadcast)(version_copy)
+    with pytest.raises(CheckpointError, match="not the graph"):
+        Registry(f"sqlite:///{tmp_path}/none.db").register(version_copy)
+    assert not (tmp_path / "none.db").exists()
