@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -34,6 +32,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from benchmarks.machine import machine
 from ml.checkpoint import Version, read_version, read_weights
 from ml.config import ModelConfig
 from ml.engine import Engine, Request, load_step
@@ -267,14 +266,6 @@ def default_model() -> Path:
     if not folders:
         raise SystemExit("error: data/models holds no version; name one with --model")
     return folders[-1]
-
-
-def machine() -> str:
-    """Return what the README calls the machine: cores, CPU and instruction sets that matter here."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.machine())
-    flags = [flag for flag in ("avx2", "avx512_vnni", "avx_vnni") if flag in info]
-    return f"{os.cpu_count()} cores, {name}, {' '.join(flags)}"
 
 
 def main() -> None:

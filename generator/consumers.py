@@ -87,7 +87,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.generation_id = UUID(self.scope["url_route"]["kwargs"]["generation_id"])
         except ValueError:
             return NOT_YOURS
-        if not await in_thread(selectors.generation_of)(self.owner, self.generation_id):
+        if not await in_thread(selectors.generation_exists)(self.owner, self.generation_id):
             return NOT_YOURS
         if self.live:  # without Redis there is nothing to count in
             self.places = SocketPlaces(self.owner, scope_address(self.scope))
@@ -149,7 +149,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         while True:
             try:
                 if await self.still_theirs():
-                    generation = await in_thread(selectors.generation_of)(self.owner, self.generation_id)
+                    generation = await in_thread(selectors.generation_row)(self.owner, self.generation_id)
                     if generation:
                         await in_thread(services.generation_cancel)(generation=generation)
                 return

@@ -82,7 +82,7 @@ class Follower:
                     "state": generation.state,
                     "length": generation.length,
                     "unknown_characters": generation.unknown_characters,
-                    "queue_position": await in_thread(selectors.queue_position)(generation),
+                    "queue_position": await self._place(generation),
                 }
             )
             self.position += len(first)
@@ -132,8 +132,8 @@ class Follower:
         if now - max(self._heard, self._said) >= ALIVE_EVERY and not self.ended:
             self._said = now
             if generation := await self._load():
-                position = await in_thread(selectors.queue_position)(generation)
-                await self._send({"type": "alive", "state": generation.state, "queue_position": position})
+                place = await self._place(generation)
+                await self._send({"type": "alive", "state": generation.state, "queue_position": place})
 
     async def _text_so_far(self, generation: Generation) -> str:
         """Return the row's text and what the log has beyond it."""
@@ -203,9 +203,14 @@ class Follower:
         self._log_away = False
         return entries
 
+    async def _place(self, generation: Generation) -> int | None:
+        if generation.state != Generation.State.QUEUED:
+            return None
+        return await in_thread(selectors.queue_position)(generation)
+
     async def _load(self) -> Generation | None:
         try:
-            generation = await in_thread(selectors.generation_of)(self._owner, self._id)
+            generation = await in_thread(selectors.generation_row)(self._owner, self._id)
         except DatabaseError as error:  # busy or restarting; the next check tries again
             logger.warning("generation %s: the row cannot be read: %s", self._id, error)
             return None

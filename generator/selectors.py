@@ -19,6 +19,16 @@ def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None
     return Generation.objects.owned_by(owner).select_related("model_version", "parent").filter(pk=generation_id).first()
 
 
+def generation_exists(owner: Owner | None, generation_id: UUID) -> bool:
+    """Tell whether the owner has such a generation."""
+    return Generation.objects.owned_by(owner).filter(pk=generation_id).exists()
+
+
+def generation_row(owner: Owner | None, generation_id: UUID) -> Generation | None:
+    """Return what `generation_of` does, without version and parent: sockets read it often."""
+    return Generation.objects.owned_by(owner).filter(pk=generation_id).order_by().first()
+
+
 def generation_list(owner: Owner | None, *, query: str = "", version: int | None = None, state: str = "") -> QuerySet[Generation]:
     """Return the owner's generations, newest first, with excerpts in place of whole texts."""
     rows = Generation.objects.owned_by(owner)

@@ -1,7 +1,7 @@
 """Carries new characters to Redis: into each generation's log, then to the sockets that watch it.
 
-One thread with one event loop and one client. It looks at all streams at fixed intervals, so the engine never waits for
-it, and what it costs depends on frames, not on characters.
+One thread with one event loop and one client. It looks at all streams at intervals, so the engine never waits for it, and
+what it costs depends on frames, not on characters.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ml.engine import Stream
 logger = logging.getLogger(__name__)
 INTERVAL = 0.025  # seconds between frames of a stream when few are active
 INTERVAL_PER_STREAM = 0.0012  # added for each stream; about 100 ms for 64
+FIRST_INTERVAL = 0.004  # while a stream has not shown anything: somebody sits before an empty page
 FLUSH_TIMEOUT = 6.0
 SEND_TIMEOUT = 2.0
 REDIS_PAUSE = 1.0  # seconds between tries to listen while Redis is away
@@ -63,6 +64,7 @@ class Publisher:
         self._active: dict[tuple[UUID, int], Writing] = {}
         self._loop = asyncio.new_event_loop()
         self._lock = asyncio.Lock()
+        self._work = asyncio.Event()
         self._away = False
 
     def start(self) -> None:
@@ -74,6 +76,7 @@ class Publisher:
     def add(self, writing: Writing) -> None:
         """Publish what this writing's stream makes from now on."""
         self._active[writing.key] = writing
+        self._loop.call_soon_threadsafe(self._work.set)
 
     def flush(self, writing: Writing) -> None:
         """Publish the rest of a finished stream, and let go of it. With Redis away the row has to do."""
@@ -91,12 +94,23 @@ class Publisher:
             logger.warning("Redis did not take a message, the row has it: %r", error)
 
     async def _tick(self) -> None:
+        """Publish the first characters of each stream at once, and then what all have at intervals."""
+        due = 0.0
         while True:
-            await asyncio.sleep(INTERVAL + INTERVAL_PER_STREAM * len(self._active))
+            await self._work.wait()
+            somebody_waits = any(not writing.frames for writing in list(self._active.values()))
+            await asyncio.sleep(FIRST_INTERVAL if somebody_waits else max(0.0, due - self._loop.time()))
+            writings = list(self._active.values())
+            if self._loop.time() >= due:
+                due = self._loop.time() + INTERVAL + INTERVAL_PER_STREAM * len(writings)
+            else:
+                writings = [writing for writing in writings if not writing.frames]
             try:
-                await self._publish(list(self._active.values()))
+                await self._publish(writings)
             except Exception:
                 logger.exception("publishing failed; the rows carry the texts")
+            if not self._active:
+                self._work.clear()  # `add` sets it after this, not before: both happen in this loop
 
     async def _publish(self, writings: list[Writing]) -> None:
         async with self._lock:  # frames of one stream leave in order
