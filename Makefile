@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: run test lint types test-unit test-integration test-e2e test-tools bench-engine bench-training screenshots clean
+.PHONY: run test lint types audit test-unit test-integration test-e2e test-faults-short test-faults test-tools bench-engine bench-stream bench-training screenshots clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/python manage.py up
@@ -14,9 +14,11 @@ run: $(VENV)/installed-run
 test: $(VENV)/installed-test test-tools
 	$(MAKE) lint
 	$(MAKE) types
+	$(MAKE) audit
 	$(MAKE) test-unit
 	$(MAKE) test-integration
 	$(MAKE) test-e2e
+	$(MAKE) test-faults-short
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -25,6 +27,10 @@ lint: $(VENV)/installed-test
 
 types: $(VENV)/installed-test
 	$(BIN)/mypy
+
+# Known vulnerabilities of the pinned packages; where the service cannot be asked it says so.
+audit: $(VENV)/installed-test
+	$(BIN)/python deploy/audit.py
 
 test-unit: $(VENV)/installed-test
 	$(PYTEST) tests/ml tests/generator
@@ -35,11 +41,23 @@ test-integration: $(VENV)/installed-test test-tools
 test-e2e: $(VENV)/installed-test test-tools
 	$(PYTEST) tests/e2e
 
+# Every row of the fault table once.
+test-faults-short: $(VENV)/installed-test test-tools
+	$(PYTEST) tests/faults
+
+# The rows as often as the table says, the controls, and ten minutes of random faults: about an hour. Results: build/faults.json.
+test-faults: $(VENV)/installed-test test-tools
+	$(PYTEST) tests/faults --faults=full
+	$(BIN)/python -m tests.faults.soak --minutes 10
+
 test-tools:
 	@deploy/test-tools.sh
 
 bench-engine: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_engine
+
+bench-stream: $(VENV)/installed-test test-tools
+	$(BIN)/python -m benchmarks.bench_stream
 
 bench-training: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_training

@@ -1,0 +1,116 @@
+"""Faults inside real processes: Python runs this at the start of each process that has this folder on PYTHONPATH.
+
+The variable FAULTS says what is spoilt: `name` or `name=argument`, separated by spaces, as in `SPOILS` below. A function is
+wrapped once its module has been imported; the product itself has no place where a fault could be switched on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+AFTER = 500  # characters that a spoilt stream writes well
+
+
+def stream_raises(module: Any, seed: str) -> None:
+    """The stream with this seed raises inside the engine, in each attempt."""
+    append = module.Stream.append
+
+    def raising(self: Any, *values: Any) -> Any:
+        if self.request.seed == int(seed) and len(self.text) >= AFTER:
+            raise RuntimeError("this stream was spoilt on purpose")
+        return append(self, *values)
+
+    module.Stream.append = raising
+
+
+def engine_raises(module: Any, argument: str) -> None:
+    """`seed:file`. The engine raises while the stream with this seed is in it; once, for then the file is there."""
+    advance = module.Batch.advance
+    seed, _, file = argument.partition(":")
+
+    def raising(self: Any) -> None:
+        if any(stream.request.seed == int(seed) and len(stream.text) >= AFTER for stream in self.streams) and _is_first(file):
+            raise RuntimeError("this engine was spoilt on purpose")
+        advance(self)
+
+    module.Batch.advance = raising
+
+
+def _is_first(file: str) -> bool:
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def rows_are_not_fenced(module: Any, _: str) -> None:
+    """Whoever once held a row may write to it for ever."""
+    module.GenerationQuerySet.held_by = lambda self, generation_id, attempt: self.filter(pk=generation_id)
+
+
+def logs_are_not_fenced(module: Any, _: str) -> None:
+    """Redis numbers the entries of a log itself, and so refuses none."""
+
+    def append(pipeline: Any, generation_id: Any, attempt: int, frame: Any) -> None:
+        key = module.log_key(generation_id)
+        pipeline.xadd(key, {"frame": module.json.dumps(frame)})
+        pipeline.expire(key, module.settings.LOG_KEEP)
+
+    module.append = append
+
+
+def text_comes_live_or_not_at_all(module: Any, _: str) -> None:
+    """Neither log nor row is asked for text, only whether the generation has ended."""
+
+    async def fill(self: Any) -> None:
+        if generation := await self._load():
+            await self._end_if_ended(generation)
+
+    async def nothing(*_: Any) -> str:
+        return ""
+
+    module.Follower._fill = fill
+    module.Follower._text_so_far = nothing
+
+
+SPOILS: dict[str, list[tuple[str, Callable[[Any, str], None]]]] = {
+    "stream": [("ml.stream", stream_raises)],
+    "engine": [("ml.batch", engine_raises)],
+    "fences": [("generator.models", rows_are_not_fenced), ("generator.stream_log", logs_are_not_fenced)],
+    "backfill": [("generator.follower", text_comes_live_or_not_at_all)],
+}
+
+
+class Spoiler:
+    """A finder on `sys.meta_path` that has its modules spoilt as soon as they have been executed."""
+
+    def __init__(self, faults: str) -> None:
+        self._wanted: dict[str, list[tuple[Callable[[Any, str], None], str]]] = {}
+        for fault in faults.split():
+            name, _, argument = fault.partition("=")
+            for module, spoil in SPOILS[name]:
+                self._wanted.setdefault(module, []).append((spoil, argument))
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the module's own specification, with the spoiling after its execution."""
+        if name not in self._wanted or (spec := PathFinder.find_spec(name, path, target)) is None:
+            return None
+        loader: Any = spec.loader
+        execute = loader.exec_module
+
+        def execute_and_spoil(module: ModuleType) -> None:
+            execute(module)
+            for spoil, argument in self._wanted[name]:
+                spoil(module, argument)
+
+        loader.exec_module = execute_and_spoil
+        return spec
+
+
+sys.meta_path.insert(0, Spoiler(os.environ.get("FAULTS", "")))  # type: ignore[arg-type]

@@ -1,0 +1,145 @@
+"""F15, F17 and F18: replies that are lost, visitors who leave, and a database that is busy or away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
+from tests.faults.postgres import PostgresServer, PostgresStack
+from tests.faults.proxy import Proxy
+from tests.faults.test_links import same_visitor
+from tests.integration.test_stream import export
+from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, manage, wait_until
+
+LOCKS = {"SQLite 5 s": 5.0, "SQLite 22 s": 22.0}  # the latter is longer than a request waits for its turn
+WAIT = 20.0  # seconds; settings.DATABASES
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The short form locks SQLite once; the full one also for longer than anybody waits, and takes PostgreSQL away."""
+    if "trouble" in metafunc.fixturenames:
+        full = metafunc.config.getoption("--faults") == "full"
+        metafunc.parametrize("trouble", [*LOCKS, "PostgreSQL"] if full else list(LOCKS)[:1])
+
+
+def unanswered(visitor: Visitor, **parameters: Any) -> None:
+    """Submit, and see the connection break before the reply."""
+    with pytest.raises(requests.ConnectionError):
+        visitor.ask(**parameters)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first text", "later text"])
+def test_f15_a_form_that_is_sent_again_makes_one_text(both: Stack, references: References, known: bool) -> None:
+    with Proxy(both.port) as proxy:
+        visitor = Visitor(proxy.url)
+        visitor.get("/")
+        if known:
+            visitor.submit(length=1)
+        form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": 300, "seed": SEEDS[0], "client_key": uuid.uuid4().hex}
+        proxy.loses_replies = True
+        for _ in range(2):
+            unanswered(visitor, **form)
+        proxy.loses_replies = False
+        accepted = [visitor.submit(**form)["id"] for _ in range(2)]
+        wait_until(lambda: export(visitor, accepted[0])["state"] == "done", "the text is written")
+        text = export(visitor, accepted[0])["text"]
+    made = both.rows("SELECT id FROM generator_generation WHERE client_key = ?", form["client_key"])
+    wrong = len(made) - 1 + len(set(accepted)) - 1 + (text != references.text(SEEDS[0], 300))
+    Result(f"F15 {'later' if known else 'first'}", 1, 1, 0, wrong, 0, 0.0, None, notes={"sent": 4, "made": len(made)}).save()
+
+
+async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(both: Stack, references: References) -> None:
+    visitor = both.visitor()
+    form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
+    ids = [(await asyncio.to_thread(lambda: visitor.submit(**form)))["id"] for _ in range(4)]
+    for one in ids[1:]:  # the first is not looked at for a moment
+        async with visitor.socket(one) as socket:
+            await socket.recv()
+            socket.transport.abort()
+    await asyncio.to_thread(wait_until, lambda: all(export(visitor, one)["state"] == "done" for one in ids), "all have ended")
+    history = visitor.get("/history/").text
+    expected = references.text(SEEDS[0], LENGTH)
+    wrong = sum(export(visitor, one)["text"] != expected or f"/generations/{one}/" not in history for one in ids)
+    Result("F17", len(ids), len(ids) - wrong, 0, wrong, 0, 0.0, None).save()
+
+
+@contextlib.contextmanager
+def locked(stack: Stack) -> Iterator[None]:
+    """Hold the database's one lock for writing, as a long transaction of another process does."""
+    with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=WAIT, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def away(server: PostgresServer) -> Iterator[None]:
+    """Have the database server die, and come back."""
+    server.stop()
+    yield
+    server.start()
+
+
+def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str, int]:
+    """Send a form as often as the server asks for it; return the id, and how often it was refused."""
+    form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": length, "seed": seed, "client_key": uuid.uuid4().hex}
+    for refused in range(20):
+        answer = visitor.ask(**form)
+        if answer.status_code == 201:
+            return answer.json()["id"], refused
+        assert answer.status_code == 503, answer.text[:500]
+        time.sleep(int(answer.headers["Retry-After"]))
+    raise AssertionError("never accepted")
+
+
+def tracebacks(stack: Stack) -> int:
+    """Return how many there are in the logs."""
+    return sum(log.read_text(errors="replace").count("Traceback") for log in (stack.data_dir / "logs").glob("*.log"))
+
+
+async def write_through(
+    stack: Stack, references: References, name: str, trouble: AbstractContextManager[None], seconds: float
+) -> None:
+    """Have 16 texts written and 5 more submitted while the database is in trouble for some seconds."""
+    before = tracebacks(stack)
+    async with Load(stack, references, length=LONGEST // 2) as load:
+        await load.under_way()
+        visitors = [same_visitor(load.visitor) for _ in range(5)]
+        with trouble:
+            accepted = asyncio.gather(
+                *(asyncio.to_thread(submit_until_accepted, visitor, SEEDS[0], load.length) for visitor in visitors)
+            )
+            await asyncio.sleep(seconds)
+        load.fault_ended()
+        refused = 0
+        for generation_id, times in await accepted:
+            load.watch(generation_id, SEEDS[0])
+            refused += times
+        await load.finish()
+        load.result(f"F18 {name}", submitted=len(visitors), refused=refused, tracebacks=tracebacks(stack) - before).save()
+    assert tracebacks(stack) == before
+    assert bool(refused) == (name != next(iter(LOCKS)))
+
+
+async def test_f18_a_database_that_is_busy_or_away(trouble: str, both: Stack, references: References, tmp_path: Path) -> None:
+    if trouble in LOCKS:
+        await write_through(both, references, trouble, locked(both), LOCKS[trouble])
+        return
+    with PostgresServer() as server:
+        server.start()
+        settings = {**NO_LIMITS, "DATABASE_URL": server.url}
+        await asyncio.to_thread(manage, isolated_environment(tmp_path, settings), "prestart")
+        with PostgresStack(tmp_path, settings) as stack:
+            await asyncio.to_thread(stack.start, *EVERYTHING)
+            await write_through(stack, references, trouble, away(server), 2.0)

@@ -1,0 +1,110 @@
+"""F5 to F8: Redis dies, comes back empty or is emptied, and the web process dies, while sixteen texts are written."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+import requests
+from redis import Redis
+
+from tests.faults.harness import LENGTH, LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, References, in_background
+from tests.stack import Stack, Visitor
+
+GENEROUS = 2
+OUTAGE = 5.0  # seconds that Redis is away
+
+
+async def test_f5_a_redis_that_comes_back_empty_costs_nothing(both: Stack, references: References) -> None:
+    async with Load(both, references, length=LONGEST) as load:
+        await load.under_way()
+        await in_background(lambda: both.kill("redis"))
+        await asyncio.sleep(OUTAGE)
+        await in_background(lambda: both.start("redis"))
+        load.fault_ended()
+        back = time.monotonic()
+        after = await load.submit(SEEDS[0])  # Celery takes up its work again
+        await load.finish()
+        result = load.result("F5", **{"stall after restart s": round(max(w.stall(back) for w in load.watchers), 1)})
+        attempts = {row["attempt"] for row in load.rows().values()}
+    result.save()
+    assert after.end
+    assert attempts == {1}
+    assert max(watcher.stall(back) for watcher in load.watchers) <= 8 * GENEROUS
+
+
+async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(both: Stack, references: References) -> None:
+    visitors = [both.visitor() for _ in range(10)]
+    for visitor in visitors:
+        visitor.get("/")
+    async with Load(both, references, count=0) as load:
+        await in_background(lambda: both.kill("redis"))
+        answers = [await in_background(lambda visitor=visitor: timed_submit(visitor)) for visitor in visitors]  # type: ignore[misc]
+        accepted = [
+            (visitor, answer) for visitor, (_, answer) in zip(visitors, answers, strict=True) if answer.status_code == 201
+        ]
+        await in_background(lambda: both.start("redis"))
+        load.fault_ended()
+        for visitor, answer in accepted:
+            load.visitor = visitor
+            load.watch(answer.json()["id"], SEEDS[0])
+        await load.finish()
+        slowest = max(seconds for seconds, _ in answers)
+        result = load.result("F6", **{"slowest answer s": round(slowest, 2), "refused": 10 - len(accepted)})
+    result.save()
+    for _, answer in answers:
+        assert answer.status_code == 201 or (answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0)
+    assert slowest <= 2 * GENEROUS
+
+
+def timed_submit(visitor: Visitor) -> tuple[float, requests.Response]:
+    known: dict[str, Any] = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
+    began = time.monotonic()
+    answer = visitor.ask(**known)
+    return time.monotonic() - began, answer
+
+
+async def test_f7_an_emptied_redis_is_refilled_from_the_rows(both: Stack, references: References) -> None:
+    async with Load(both, references) as load:
+        await load.under_way()
+        with Redis.from_url(both.redis_url) as redis:
+            for _ in range(3):
+                redis.flushall()
+                emptied = time.monotonic()
+                load.fault_ended()
+                for page in load.watchers[::2]:  # these find no log to read when they are back
+                    page.cut()
+                await asyncio.sleep(0.3)
+        after = await load.submit(SEEDS[0])  # Celery's queues were emptied as well
+        await load.finish()
+        gap = max(watcher.stall(emptied - 1) for watcher in load.watchers)
+        result = load.result("F7", **{"longest gap s": round(gap, 1)})
+        attempts = {row["attempt"] for row in load.rows().values()}
+    result.save()
+    assert after.end
+    assert attempts == {1}
+    assert gap <= 3 * GENEROUS
+
+
+async def test_f8_pages_resume_after_the_web_process_was_killed(both: Stack, references: References) -> None:
+    async with Load(both, references, length=LONGEST) as load:
+        await load.under_way()
+        known = [len(watcher.text) for watcher in load.watchers]
+        await in_background(lambda: both.stop("web", signal.SIGKILL))
+        await asyncio.sleep(2)
+        await in_background(lambda: both.start("web"))
+        load.fault_ended()
+        opened = time.monotonic()
+        await load.finish()
+        firsts = [
+            next(moment for moment, count in watcher.arrivals if count > before) - opened
+            for watcher, before in zip(load.watchers, known, strict=True)
+        ]
+        result = load.result("F8", **{"resumed after s": round(max(firsts), 1)})
+        attempts = {row["attempt"] for row in load.rows().values()}
+    result.save()
+    assert attempts == {1}
+    assert all(watcher.reconnects for watcher in load.watchers)
+    assert max(firsts) <= 3 * GENEROUS

@@ -1,0 +1,148 @@
+"""A page without a browser: it follows one generation, reconnects from its offset, and checks what was promised of frames."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from tests.stack import Visitor
+
+FINAL_CODES = (4400, 4401, 4404, 4429)  # closes that no page answers by connecting again
+# As in static/js/stream.js: seconds.
+BACKOFF_FIRST = 0.3
+BACKOFF_CAP = 5.0
+SILENCE = 12.0
+ACK_PAUSE = 0.25
+ACK_EVERY = 1_000  # characters
+
+
+class Watcher:
+    """`errors` holds every broken promise, `arrivals` when new characters came and how many were known then."""
+
+    def __init__(self, visitor: Visitor, generation_id: str) -> None:
+        self.visitor = visitor
+        self.id = generation_id
+        self.text = ""
+        self.end: dict[str, Any] | None = None
+        self.errors: list[str] = []
+        self.reconnects = 0
+        self.positions: list[int] = []  # in the queue, as the server said
+        self.begun = time.monotonic()
+        self.arrivals: list[tuple[float, int]] = []
+        self._snapshots = 0
+        self._next = 0  # the offset at which the next frame of this connection must begin
+        self._socket: ClientConnection | None = None
+
+    async def run(self) -> None:
+        """Follow the generation to its end, through whatever happens to the link and the server."""
+        failures = 0
+        while self.end is None and not self.errors:
+            heard = self._snapshots
+            with suppress(OSError, WebSocketException, TimeoutError):
+                await self._follow()
+            if self.end is None and not self.errors:
+                failures = 0 if self._snapshots > heard else failures
+                self.reconnects += 1
+                await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, BACKOFF_FIRST * 2**failures)))
+                failures += 1
+
+    async def _follow(self) -> None:
+        """Take what one connection brings. It is cut, not closed: a server that is stuck would not answer the close."""
+        socket = self._socket = await self.visitor.socket(self.id, len(self.text))
+        confirming = asyncio.create_task(self._confirm(socket))
+        try:
+            while self.end is None and not self.errors:
+                self._take(json.loads(await asyncio.wait_for(socket.recv(), SILENCE)))
+            await self._say(socket, {"type": "ack", "offset": len(self.text)})  # all of it: the server closes
+            async with asyncio.timeout(SILENCE):
+                self.errors += [f"after the end came {message!r:.200}" async for message in socket]
+        finally:
+            confirming.cancel()
+            socket.transport.abort()
+            if socket.close_code in FINAL_CODES:
+                self.errors.append(f"the server closed with {socket.close_code}")
+
+    async def _confirm(self, socket: ClientConnection) -> None:
+        """Tell the server how much has come; it sends only so much ahead of that."""
+        confirmed = len(self.text)
+        while True:
+            await asyncio.sleep(ACK_PAUSE)
+            if len(self.text) - confirmed >= ACK_EVERY:
+                confirmed = len(self.text)
+                await self._say(socket, {"type": "ack", "offset": confirmed})
+
+    @staticmethod
+    async def _say(socket: ClientConnection, message: dict[str, Any]) -> None:
+        with suppress(ConnectionClosed):  # the end, or a fault, may come in the same moment
+            await socket.send(json.dumps(message))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the first frame of a connection has come."""
+        return self._snapshots > 0
+
+    async def reaches(self, characters: int, patience: float = 60.0) -> bool:
+        """Wait until the page shows so many characters, or the end; False: neither came."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while len(self.text) < characters and self.end is None:  # noqa: ASYNC110 (a page has no event for each character)
+                    await asyncio.sleep(0.002)
+                return True
+        return False
+
+    async def cancel(self) -> None:
+        """Click on Stop."""
+        if self._socket:
+            await self._say(self._socket, {"type": "cancel"})
+
+    def cut(self) -> None:
+        """Lose the connection."""
+        if self._socket:
+            self._socket.transport.abort()
+
+    def stall(self, since: float = 0.0) -> float:
+        """Return the longest time in seconds without a new character after the moment `since`, up to the last one."""
+        moments = [max(self.begun, since), *(moment for moment, _ in self.arrivals if moment > since)]
+        return max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "snapshot":
+            self._snapshots += 1
+            if frame["id"] != self.id:
+                self.errors.append(f"a frame of {frame['id']} came")
+            self._next = frame["offset"]
+            self._join(frame["offset"], frame["text"])
+        elif frame["type"] == "chars":
+            self._join(frame["offset"], frame["text"])
+        elif frame["type"] == "alive":
+            if frame["queue_position"] is not None:
+                self.positions.append(frame["queue_position"])
+        elif frame["type"] == "end":
+            self._finish(frame)
+        else:
+            self.errors.append(f"an unexpected frame: {frame}")
+
+    def _join(self, offset: int, text: str) -> None:
+        known = len(self.text) - offset
+        if known < 0 or offset != self._next:
+            self.errors.append(f"a frame at {offset}, where {self._next} was next, after {len(self.text)} characters")
+        elif self.text[offset : offset + len(text)] != text[:known]:
+            self.errors.append(f"an overlap at {offset} that differs")
+        elif len(text) > known:
+            self.text += text[known:]
+            self.arrivals.append((time.monotonic(), len(self.text)))
+        self._next = offset + len(text)
+
+    def _finish(self, frame: dict[str, Any]) -> None:
+        self.end = frame
+        if (frame["length"], frame["sha256"]) != (len(self.text), hashlib.sha256(self.text.encode()).hexdigest()):
+            self.errors.append(f"the end tells of {frame['length']} characters with another hash than the {len(self.text)} shown")
