@@ -228,7 +228,8 @@ HISTORY_PAGE_SIZE = 20
 WORKER_HEARTBEAT = 3.0  # seconds between heartbeats
 WORKER_SILENT = 10.0  # seconds without one after which a worker's generations are given to another
 DISPATCH_RETRY = 10.0  # seconds a row may wait in the queue before it is sent again
-LOG_KEEP = 3_600  # seconds a generation's frames stay in Redis
+LOG_KEEP = 3_600  # seconds a generation's frames stay in Redis without a new one
+LOG_KEEP_ENDED = 60  # seconds they stay once the row has the whole text
 
 # Logging -----------------------------------------------------------------------------------------------------------
 LOGGING = {

@@ -114,10 +114,10 @@ def housekeeping(since: datetime | None = None) -> Check:
     return Check("housekeeping", False, f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
 
 
-def registry() -> Check:
-    """The model registry answered housekeeping a moment ago. Nobody is asked now, and texts do not depend on it."""
+def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
+    """The model registry answered housekeeping within `silent`. Nobody is asked now, and texts do not depend on it."""
     answered = ModelVersion.objects.aggregate(last=Max("synced_at"))["last"]
-    if answered and timezone.now() - answered < REGISTRY_SILENT:
+    if answered and timezone.now() - answered < silent:
         return Check("registry", True, "answers")
     found = f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC" if answered else "has not answered yet"
     asking = housekeeping()

@@ -207,6 +207,7 @@ def generation_attempt_failed(*, progress: Progress, error: str) -> None:
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     failures = held.values_list("failures", flat=True).first()
     if failures is not None and failures + 1 >= settings.GENERATION_MAX_FAILURES:
+        held.update(failures=failures + 1)
         generation_finish(progress=progress, state=State.FAILED, reason="error", error=error)
     else:
         generation_requeue(progress=progress, failed=True)

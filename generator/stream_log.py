@@ -99,6 +99,11 @@ def known_text(generation_id: UUID, text: str) -> str:
     return text
 
 
+async def expire_soon(generation_id: UUID) -> None:
+    """Have the log of an ended generation go before long: an hour of them all would fill Redis."""
+    await shared_client().expire(log_key(generation_id), settings.LOG_KEEP_ENDED)
+
+
 def forget(generation_id: UUID) -> None:
     """Remove a log; with Redis away it goes by itself after a while."""
     with contextlib.suppress(RedisError, OSError), _connect_sync() as client:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from celery import current_app
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import DataError, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from generator.models import ModelVersion, Promotion
 
+logger = logging.getLogger(__name__)
+REGISTRY_PATIENCE = 1.5  # seconds that a page of the admin waits for the registry
 REFUSALS_APART = timedelta(minutes=1)  # between entries of the same person's attempts at the same version
 PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
 Outcome = Promotion.Outcome
@@ -31,11 +35,29 @@ def promotions_open() -> bool:
     return requested.exists()
 
 
+def registry_keeps_silent() -> bool:
+    """Have housekeeping ask the registry now; tell whether no answer came in time. False when nobody could be asked."""
+    asked, give_up = timezone.now(), time.monotonic() + REGISTRY_PATIENCE
+    try:
+        current_app.send_task("generator.tasks.registry_sync", expires=REGISTRY_PATIENCE)
+    except OperationalError:
+        return False
+    while not ModelVersion.objects.filter(synced_at__gte=asked).exists():
+        if time.monotonic() >= give_up:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
     """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them."""
     for fields in registered:
         identity = {"name": fields["name"], "version": fields["version"]}
-        ModelVersion.objects.update_or_create(**identity, defaults={**fields, "synced_at": timezone.now()})
+        try:
+            with transaction.atomic():
+                ModelVersion.objects.update_or_create(**identity, defaults={**fields, "synced_at": timezone.now()})
+        except DataError as error:  # registered by other means than ours, with a title that is too long for example
+            logger.warning("version %s of the registry is left out: %s", fields["version"], error)
 
 
 def version_switch(*, version: ModelVersion) -> None:

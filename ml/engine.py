@@ -59,7 +59,7 @@ class Engine:
         step: str = "onnx",
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Load `version` and start the thread. `on_death` is called, in that thread, should it die of an error.
+        """Load `version` and start the thread. Should it die of an error, `on_death` is called in it, and then its streams end.
 
         Raises CheckpointError for a version that must not serve.
         """
@@ -191,8 +191,8 @@ class Engine:
             self._death = error
             streams = [*self._batch.streams, *self._waiting]
             self._waiting.clear()
+        if self._on_death:
+            self._on_death(error)  # first: it may end the process, and then no stream's owner is to take this for its own failure
         for stream in streams:
             if not stream.finished.is_set():
                 stream.finish(FinishReason.ERROR, f"the engine has died: {error}")
-        if self._on_death:
-            self._on_death(error)

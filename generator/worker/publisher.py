@@ -83,6 +83,10 @@ class Publisher:
         self._active.pop(writing.key, None)
         self._wait_for(self._publish([writing]))
 
+    def let_go(self, generation_id: UUID) -> None:
+        """Keep the log of an ended generation only for those who are reading it; the row has the text."""
+        self._wait_for(stream_log.expire_soon(generation_id))
+
     def changed(self, generation_id: UUID) -> None:
         """Tell the sockets to read the row."""
         self._wait_for(self._send(group_name(generation_id), {"type": "generation.changed"}))

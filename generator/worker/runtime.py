@@ -30,6 +30,7 @@ from ml.registry import RegistryError
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
 DRAIN_PAUSE = 0.3  # seconds
+FAREWELL = 1.0  # seconds a process that is lost waits for the database to hear of it
 State = Generation.State
 ENDS = {
     FinishReason.LENGTH: State.DONE,
@@ -65,11 +66,12 @@ class Runtime:
             max_streams=settings.ENGINE_MAX_STREAMS,
             threads=settings.ENGINE_THREADS,
             step=settings.ENGINE_STEP,
-            on_death=_end_process,
+            on_death=self._end_process,
         )
         self._publisher = Publisher(self.cancel)
         self._writings: dict[tuple[UUID, int], Writing] = {}  # by attempt: an overtaken one may still be ending
         self._draining = threading.Event()
+        self._gone = False
 
     def start(self) -> None:
         """Start publishing, checkpoints and heartbeats, and load the live version so that the first visitor need not wait."""
@@ -159,6 +161,7 @@ class Runtime:
             state = ENDS[reason] if reason else State.FAILED
             error = f"Writing took longer than {settings.GENERATION_DEADLINE} s." if state == State.FAILED else ""
             _insist(lambda: services.generation_finish(progress=progress, state=state, reason=str(reason), error=error))
+            self._publisher.let_go(writing.generation_id)
         self._publisher.changed(writing.generation_id)
 
     def _give_back(self, progress: Progress, error: str) -> None:
@@ -179,6 +182,8 @@ class Runtime:
                     writing.stream.cancel()
 
     def _heartbeat(self) -> None:
+        if self._gone:
+            return
         services.worker_heartbeat(
             worker_id=self.worker_id,
             host=socket.gethostname(),
@@ -194,13 +199,16 @@ class Runtime:
 
     def close(self) -> None:
         """Say good-bye: the heartbeat row goes, so that nobody waits for it to grow old."""
+        self._gone = True
         services.worker_gone(worker_id=self.worker_id)
 
-
-def _end_process(error: BaseException) -> None:
-    """An engine thread has died: its streams are lost to this process, so another takes over."""
-    logger.critical("the engine died, this process ends and the supervisor starts a new one", exc_info=error)
-    os._exit(os.EX_SOFTWARE)
+    def _end_process(self, error: BaseException) -> None:
+        """An engine thread has died: its streams are lost to this process, so another takes over."""
+        logger.critical("the engine died, this process ends and the supervisor starts a new one", exc_info=error)
+        farewell = threading.Thread(target=self.close, daemon=True)  # a database that is away must not keep it alive
+        farewell.start()
+        farewell.join(FAREWELL)
+        os._exit(os.EX_SOFTWARE)
 
 
 def _insist(write: Callable[[], object]) -> None:

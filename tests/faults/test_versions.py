@@ -242,5 +242,6 @@ async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(product: Pro
         notes = {"noticed after s": round(noticed, 1), "page s": round(max(opened), 2)}
         load.result(f"F13 {way}", **notes).save()
     assert max(opened) < 3
+    assert noticed < 2 * 3  # the table's figure is for a quiet machine
     product.registry.kill()
     product.registry.start()

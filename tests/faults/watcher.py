@@ -19,7 +19,7 @@ from tests.stack import Visitor
 FINAL_CODES = (4400, 4401, 4404, 4429)  # closes that no page answers by connecting again
 # As in static/js/stream.js: seconds.
 BACKOFF_FIRST = 0.3
-BACKOFF_CAP = 5.0
+BACKOFF_CAP = 2.5
 SILENCE = 12.0
 ACK_PAUSE = 0.25
 ACK_EVERY = 1_000  # characters
