@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -89,7 +89,7 @@ class Publisher:
 
     def changed(self, generation_id: UUID) -> None:
         """Tell the sockets to read the row."""
-        self._wait_for(self._send(group_name(generation_id), {"type": "generation.changed"}))
+        self._wait_for(self._send([(group_name(generation_id), {"type": "generation.changed"})]))
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
@@ -129,18 +129,21 @@ class Publisher:
             except (RedisError, OSError) as error:
                 self._note(error)
                 return
-            sends = []
+            sends: list[tuple[str, FrameMessage]] = []
             for (writing, frame), result in zip(pairs, results[::2], strict=True):
                 if stream_log.was_refused(result):
                     writing.stream.cancel()  # a later attempt writes this generation
                     continue
                 message: FrameMessage = {"type": "generation.frame", "attempt": writing.attempt, "frame": frame}
-                sends.append(self._send(group_name(writing.generation_id), message))
-            await asyncio.gather(*sends)
+                sends.append((group_name(writing.generation_id), message))
+            await self._send(sends)
 
-    async def _send(self, group: str, message: Any) -> None:
+    async def _send(self, messages: Sequence[tuple[str, Any]]) -> None:
+        """Send messages to their groups, one after the other: the layer has one connection, tasks would only wait for it."""
         try:
-            await asyncio.wait_for(get_channel_layer().group_send(group, message), SEND_TIMEOUT)
+            async with asyncio.timeout(SEND_TIMEOUT):
+                for group, message in messages:
+                    await get_channel_layer().group_send(group, message)
         except (RedisError, OSError, TimeoutError) as error:
             self._note(error)
         else:
