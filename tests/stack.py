@@ -5,6 +5,7 @@ Used by the integration, browser and fault tests. Nothing of the product runs in
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import json
@@ -24,6 +25,7 @@ import requests
 from redis import Redis
 from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from charrnn_site.env import DECLARED
 from generator import processes, supervision
@@ -58,6 +60,12 @@ def wait_until(condition: Callable[[], Any], what: str, patience: float = START_
             return value
         time.sleep(0.05)
     raise TimeoutError(f"not within {patience:.0f} s: {what}")
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of a process in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
 
 
 class Stack:
@@ -128,6 +136,10 @@ class Stack:
     def pid(self, name: str) -> int:
         """Return a process's id."""
         return self._running[name].pid
+
+    def memory(self, name: str) -> float:
+        """Return the resident memory of a process in MiB."""
+        return resident(self.pid(name))
 
     def is_running(self, name: str) -> bool:
         """Tell whether a process that was started has not ended."""
@@ -201,6 +213,12 @@ class Visitor:
         self.http = requests.Session()
         self.http.trust_env = False  # no proxy stands between a test and its server
 
+    def twin(self, base_url: str = "") -> Visitor:
+        """Return the same visitor with connections of its own, perhaps over another link."""
+        twin = Visitor(base_url or self.base_url)
+        twin.http.cookies.update(self.http.cookies)
+        return twin
+
     def get(self, path: str, **options: Any) -> requests.Response:
         """Open a page."""
         return self.http.get(self.base_url + path, timeout=30, **options)
@@ -242,6 +260,16 @@ class Visitor:
         """Watch a generation to its end and return every frame."""
         async with self.socket(generation_id, after) as socket:
             return await frames_until_end(socket)
+
+
+async def until_closed(socket: ClientConnection) -> list[dict[str, Any]]:
+    """Return what still comes before the server closes."""
+    received: list[dict[str, Any]] = []
+    async with asyncio.timeout(15):
+        with contextlib.suppress(ConnectionClosed):
+            async for message in socket:
+                received.append(json.loads(message))  # noqa: PERF401 (what came before the close counts)
+    return received
 
 
 async def frames_until_end(socket: ClientConnection) -> list[dict[str, Any]]:

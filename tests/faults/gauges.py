@@ -6,7 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from tests.stack import Stack
+from tests.stack import Stack, resident
 
 KEPT = 40  # samples of a process in a report
 Sample = tuple[float, float, int]  # seconds since the start, MiB, files
@@ -14,9 +14,7 @@ Sample = tuple[float, float, int]  # seconds since the start, MiB, files
 
 def usage(pid: int) -> tuple[float, int]:
     """Return the resident memory of a process in MiB, and how many files it has open."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    memory = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-    return memory / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return resident(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 class Gauges:

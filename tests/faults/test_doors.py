@@ -18,7 +18,6 @@ import requests
 from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
 from tests.faults.postgres import PostgresServer, PostgresStack
 from tests.faults.proxy import Proxy
-from tests.faults.test_links import same_visitor
 from tests.integration.test_stream import export
 from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, manage, wait_until
 
@@ -115,7 +114,7 @@ async def write_through(
     before = tracebacks(stack)
     async with Load(stack, references, length=LONGEST // 2) as load:
         await load.under_way()
-        visitors = [same_visitor(load.visitor) for _ in range(5)]
+        visitors = [load.visitor.twin() for _ in range(5)]
         with trouble:
             accepted = asyncio.gather(
                 *(asyncio.to_thread(submit_until_accepted, visitor, SEEDS[0], load.length) for visitor in visitors)

@@ -9,7 +9,6 @@ import random
 import shutil
 import statistics
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -18,7 +17,7 @@ from tests.e2e.conftest import QUIET
 from tests.e2e.pages import begin, exported, output, shown_text, wait_for_end
 from tests.faults.harness import LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
 from tests.faults.proxy import Proxy
-from tests.stack import Stack, Visitor, wait_until
+from tests.stack import Stack, wait_until
 
 RESTORED = 0.3  # seconds (p95) from a reload to all of the text that was there before
 RELOADS = 4  # of one text
@@ -112,19 +111,6 @@ def test_f9_reloads_and_tabs_show_the_same_text(
     assert worst <= 3 * RESTORED
 
 
-def memory(stack: Stack) -> float:
-    """Return the web process's resident memory in MiB."""
-    status = Path(f"/proc/{stack.pid('web')}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
-
-
-def same_visitor(visitor: Visitor, base_url: str = "") -> Visitor:
-    """Return the same visitor with connections of its own, perhaps over another link."""
-    same = Visitor(base_url or visitor.base_url)
-    same.http.cookies.update(visitor.http.cookies)
-    return same
-
-
 async def ticks(seconds: float) -> AsyncIterator[None]:
     """Yield a few times a second, for so long."""
     with contextlib.suppress(TimeoutError):
@@ -141,15 +127,15 @@ async def test_f10_bad_links_cost_time_and_no_character(both: Stack, references:
     with Proxy(both.port) as breaking, Proxy(both.port, narrow=True) as slow, Proxy(both.port, narrow=True) as silent:
         slow.rate = 2_000
         async with (
-            Load(both, references, count=4, length=slow_length, visitor=same_visitor(visitor, slow.url)) as crawling,
-            Load(both, references, count=4, length=LONGEST, visitor=same_visitor(visitor, breaking.url)) as broken,
-            Load(both, references, count=STALLED, length=LONGEST, visitor=same_visitor(visitor, silent.url)) as stalled,
+            Load(both, references, count=4, length=slow_length, visitor=visitor.twin(slow.url)) as crawling,
+            Load(both, references, count=4, length=LONGEST, visitor=visitor.twin(breaking.url)) as broken,
+            Load(both, references, count=STALLED, length=LONGEST, visitor=visitor.twin(silent.url)) as stalled,
         ):
             await stalled.under_way()
-            before = memory(both)
+            before = both.memory("web")
             breaking.reset_every(3)
             silent.black_hole(hole)
-            cost = max([memory(both) async for _ in ticks(hole)]) - before
+            cost = max([both.memory("web") async for _ in ticks(hole)]) - before
             stalled.fault_ended()
             for load in (broken, stalled, crawling):
                 await load.finish()

@@ -21,7 +21,6 @@ import requests
 
 from generator import processes
 from tests.faults.harness import NO_LIMITS, PROMPT, SEEDS, Load, References, Result
-from tests.faults.test_links import same_visitor
 from tests.integration.test_promotion import last_entry, live, make_live, other_than
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
 from tests.ml.conftest import make_version
@@ -218,7 +217,7 @@ async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: P
 
 async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(product: Product, way: str) -> None:
     stack, before = product.stack, live(product.stack)
-    reader, opened = same_visitor(product.staff), list[float]()
+    reader, opened = product.staff.twin(), list[float]()
 
     def said() -> bool:
         began = time.monotonic()

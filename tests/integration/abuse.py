@@ -7,26 +7,19 @@ through, both have given back the memory it took.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from tests.stack import Stack, wait_until
+from tests.stack import Stack, resident, wait_until
 
 SHOULD, MUST = 1.0, 5.0  # seconds to an answer: what is stated, and what a machine out of breath is allowed
 GROWTH_STATED, GROWTH_ALLOWED = 1.10, 1.25  # of memory, a minute after the list
 PATIENCE = 60.0
 GENERATIONS = "SELECT COUNT(*) AS n FROM generator_generation"
 WATCHED = ("web", "worker")
-
-
-def resident(pid: int) -> int:
-    """Return the memory a process holds, in KiB."""
-    (found,) = re.findall(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return int(found)
 
 
 def good_request(stack: Stack) -> None:
@@ -90,10 +83,10 @@ class Abuse:
         begun = time.monotonic()
         for name, before in self._before.items():
             now = wait_until(
-                lambda pid=self._pids[name], most=before * GROWTH_ALLOWED: (kib := resident(pid)) <= most and kib,  # type: ignore[misc]
-                f"{name} gives back what {self.name} took; it had {before / 1024:.0f} MiB",
+                lambda pid=self._pids[name], most=before * GROWTH_ALLOWED: (held := resident(pid)) <= most and held,  # type: ignore[misc]
+                f"{name} gives back what {self.name} took; it had {before:.0f} MiB",
                 PATIENCE,
             )
             stated = "within" if now <= before * GROWTH_STATED else "above"
-            print(f"{self.name}: {name} {before / 1024:.0f} → {now / 1024:.0f} MiB, {stated} 10 %", end="; ")
+            print(f"{self.name}: {name} {before:.0f} → {now:.0f} MiB, {stated} 10 %", end="; ")
         print(f"looked at after {time.monotonic() - begun:.1f} s")

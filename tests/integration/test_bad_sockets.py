@@ -15,11 +15,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.abuse import MUST, Abuse
-from tests.stack import Stack, Visitor
+from tests.stack import Stack, Visitor, until_closed
 
 # name → origin ({port} is ours) → status before the socket is accepted
 ORIGINS: dict[str, tuple[str | None, int]] = {
@@ -115,16 +114,6 @@ def long(owner: Visitor) -> Iterator[str]:
     accepted = owner.submit(length=20_000)
     yield accepted["id"]
     owner.post(f"{accepted['url']}cancel/")
-
-
-async def until_closed(socket: ClientConnection) -> list[dict[str, Any]]:
-    """Return what still comes before the server closes."""
-    received: list[dict[str, Any]] = []
-    async with asyncio.timeout(15):
-        with suppress(ConnectionClosed):
-            async for message in socket:
-                received.append(json.loads(message))  # noqa: PERF401 (what came before the close counts)
-    return received
 
 
 async def refused_with(visitor: Visitor, **options: Any) -> int:

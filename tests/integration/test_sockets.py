@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from contextlib import suppress
-from typing import Any
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
-
-from tests.stack import Stack
-
-
-async def until_closed(socket: ClientConnection) -> list[dict[str, Any]]:
-    """Return what still comes before the server closes."""
-    received: list[dict[str, Any]] = []
-    async with asyncio.timeout(15):
-        with suppress(ConnectionClosed):
-            async for message in socket:
-                received.append(json.loads(message))  # noqa: PERF401 (what came before the close counts)
-    return received
+from tests.stack import Stack, until_closed
 
 
 async def test_a_sign_out_ends_what_an_open_socket_may_do(stack: Stack) -> None:
