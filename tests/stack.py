@@ -243,9 +243,18 @@ class Visitor:
         return accepted
 
     def socket(
-        self, generation_id: str, after: int | str | None = None, *, origin: str | None = "", path: str | None = None
+        self,
+        generation_id: str,
+        after: int | str | None = None,
+        *,
+        origin: str | None = "",
+        path: str | None = None,
+        pings: bool = True,
     ) -> connect:
-        """Return the socket of a generation, to be used with `async with`. `origin` None sends no such header."""
+        """Return the socket of a generation, to be used with `async with`.
+
+        `origin` None sends no such header. Without `pings` it never asks whether the server is there, as browsers do not.
+        """
         address = path or f"/ws/generations/{generation_id}/" + ("" if after is None else f"?after={after}")
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
         return connect(
@@ -254,6 +263,7 @@ class Visitor:
             additional_headers={"Cookie": cookies},
             proxy=None,
             max_size=None,
+            ping_interval=20 if pings else None,
         )
 
     async def frames(self, generation_id: str, after: int | None = None) -> list[dict[str, Any]]:

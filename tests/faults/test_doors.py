@@ -17,8 +17,8 @@ import requests
 
 from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
 from tests.faults.postgres import PostgresServer, PostgresStack
-from tests.faults.proxy import Proxy
 from tests.integration.test_stream import export
+from tests.proxy import Proxy
 from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, manage, wait_until
 
 LOCKS = {"SQLite 5 s": 5.0, "SQLite 22 s": 22.0}  # the latter is longer than a request waits for its turn

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.e2e.conftest import QUIET
 from tests.e2e.pages import begin, exported, output, shown_text, wait_for_end
 from tests.faults.harness import LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
-from tests.faults.proxy import Proxy
+from tests.proxy import Proxy
 from tests.stack import Stack, wait_until
 
 RESTORED = 0.3  # seconds (p95) from a reload to all of the text that was there before

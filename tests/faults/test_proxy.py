@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import HOST, Proxy
+from tests.proxy import HOST, Proxy
 from tests.stack import wait_until
 
 

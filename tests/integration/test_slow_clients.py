@@ -9,27 +9,20 @@ import select
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from redis import Redis
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from tests.proxy import Proxy
 from tests.stack import EVERYTHING, HOST, Stack, Visitor, wait_until
 
 Make = Callable[..., Stack]
 WINDOW = 32_768  # the default of SOCKET_WINDOW
-MIB = 2**20
 LINK = 2_000  # bytes a second
-
-
-def memory(stack: Stack) -> float:
-    """Return the web process's resident memory in MiB."""
-    status = Path(f"/proc/{stack.pid('web')}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024 / MIB
 
 
 def deaf_socket(visitor: Visitor, stack: Stack, generation_id: str) -> socket.socket:
@@ -98,33 +91,6 @@ async def read_whole(visitor: Visitor, generation_id: str) -> Reader:
     return reader
 
 
-@asynccontextmanager
-async def slow_link(stack: Stack) -> AsyncIterator[int]:
-    """Yield the port of a proxy that hands on what the server sends at LINK bytes a second."""
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: int | None) -> None:
-        while data := await reader.read(rate // 4 if rate else 65_536):
-            writer.write(data)
-            await writer.drain()
-            if rate:
-                await asyncio.sleep(len(data) / rate)
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = socket.socket()
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        there.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(there, (HOST, stack.port))
-        server_reader, server_writer = await asyncio.open_connection(sock=there, limit=4096)
-        await asyncio.gather(carry(server_reader, writer, LINK), carry(reader, server_writer, None), return_exceptions=True)
-
-    server = await asyncio.start_server(serve, HOST, 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
 async def socket_until_closed(socket: ClientConnection) -> AsyncIterator[str | bytes]:
     """Yield what comes before the server closes, for whatever reason."""
     with suppress(ConnectionClosed):
@@ -149,7 +115,7 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     warm = other.submit(length=200_000)["id"]
     # Its threads, their connections and what these keep of such long rows are there from now on.
     await asyncio.gather(*(read_whole(other, warm) for _ in range(3)))
-    base = memory(stack)
+    base = stack.memory("web")
     generation_id = visitor.submit(length=200_000)["id"]
     deaf = [await asyncio.to_thread(deaf_socket, visitor, stack, generation_id) for _ in range(count)]
     peak = base
@@ -157,7 +123,7 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     async def watch_memory() -> None:
         nonlocal peak
         while True:
-            peak = max(peak, memory(stack))
+            peak = max(peak, stack.memory("web"))
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch_memory())
@@ -171,9 +137,7 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     print(f"memory: {base:.0f} MiB before, {(peak - base) / count:.2f} MiB a client at most")
     assert max(seconds) < 60
     assert (peak - base) / count < 5
-    wait_until(lambda: memory(stack) < base * 1.1, "the memory is given back", 60)
-    print(f"memory: {memory(stack):.0f} MiB after")
-    print(f"then {memory(stack):.0f} MiB")
+    wait_until(lambda: stack.memory("web") < base * 1.1, "the memory is given back", 60)
     assert "Traceback" not in stack.logs("web", 100_000)
 
 
@@ -190,15 +154,9 @@ async def test_over_a_link_of_2_kb_a_second_the_whole_text_comes_over_one_socket
     visitor, reader = stack.visitor(), Reader()
     generation_id = visitor.submit(length=14_000, seed=9)["id"]
     start = time.monotonic()
-    async with slow_link(stack) as port:
-        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.http.cookies)
-        async with connect(
-            f"ws://{HOST}:{port}/ws/generations/{generation_id}/?after=0",
-            origin=f"http://{HOST}:{port}",  # type: ignore[arg-type]
-            additional_headers={"Cookie": cookies},
-            proxy=None,
-            ping_interval=None,
-        ) as socket:
+    with Proxy(stack.port, narrow=True) as link:
+        link.rate = LINK
+        async with visitor.twin(link.url).socket(generation_id, 0, pings=False) as socket:  # a ping would wait behind the text
             await reader.read(socket)
     print(f"\n14,000 characters in {time.monotonic() - start:.0f} s over a link of {LINK} bytes a second")
     assert reader.end is not None
