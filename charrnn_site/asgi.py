@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "charrnn_site.settings")
-pages = get_asgi_application()  # before anything that needs the app registry
+django.setup(set_prefix=False)  # before anything that needs the app registry
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import CookieMiddleware  # noqa: E402
 
 from charrnn_site.middleware import SameOriginSockets  # noqa: E402
+from charrnn_site.pages import Pages  # noqa: E402
 from charrnn_site.urls import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": pages, "websocket": SameOriginSockets(CookieMiddleware(URLRouter(websocket_urlpatterns)))}
+    {"http": Pages(), "websocket": SameOriginSockets(CookieMiddleware(URLRouter(websocket_urlpatterns)))}
 )

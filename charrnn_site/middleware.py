@@ -8,39 +8,32 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from asgiref.sync import iscoroutinefunction
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import split_domain_port, validate_host
 from django.template.loader import render_to_string
-from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import is_same_domain
 from django.views import defaults
 
+View = Callable[[HttpRequest], HttpResponse]
 logger = logging.getLogger(__name__)
 DATABASE_AWAY = (OperationalError, InterfaceError)
 DATABASE_RETRY_AFTER = 5  # seconds
 
 
-@sync_and_async_middleware
-def ContentSecurityPolicyMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Send settings.SECURE_CSP with every response. Django 6 does this itself, under the same setting."""
+def ContentSecurityPolicyMiddleware(get_response: View) -> View:
+    """Send settings.SECURE_CSP with every page. Django 6 does this itself, under the same setting."""
     policy = "; ".join(f"{directive} {' '.join(sources)}" for directive, sources in settings.SECURE_CSP.items())
 
-    def protect(response: HttpResponse) -> HttpResponse:
+    def protected(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
         response.headers["Content-Security-Policy"] = policy
         return response
 
-    if iscoroutinefunction(get_response):
-
-        async def asynchronous(request: HttpRequest) -> HttpResponse:
-            return protect(await get_response(request))
-
-        return asynchronous
-    return lambda request: protect(get_response(request))
+    return protected
 
 
 class BusyDatabaseMiddleware(MiddlewareMixin):

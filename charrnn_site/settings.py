@@ -65,11 +65,10 @@ INSTALLED_APPS = [
     "generator",
 ]
 
-MIDDLEWARE = [
+MIDDLEWARE = [  # of pages; files under STATIC_URL are served before it, by charrnn_site/pages.py
     "django.middleware.security.SecurityMiddleware",
     "charrnn_site.middleware.ContentSecurityPolicyMiddleware",
     "charrnn_site.middleware.BusyDatabaseMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -100,6 +99,12 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "charrnn_site.storage.HashedStaticStorage"},
 }
+
+
+def SERVESTATIC_ADD_HEADERS_FUNCTION(headers: Any, path: str, url: str) -> None:
+    """Give files the header that SecurityMiddleware, which they do not pass, gives pages."""
+    headers["X-Content-Type-Options"] = "nosniff"
+
 
 SECURE_CSP = {
     "default-src": ["'none'"],

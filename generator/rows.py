@@ -16,9 +16,11 @@ _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="rows")
 
 
 class _InThread(SyncToAsync[P, R]):
-    """Each thread keeps its connection: to open one costs several times as much as a query. One that failed is closed."""
+    """Each thread keeps its connection, as long as it works: to open one costs several times as much as a query."""
 
     def thread_handler(self, *args: Any, **kwargs: Any) -> Any:
+        if connection.connection is not None and not connection.is_usable():  # a server that was restarted
+            connection.close()
         try:
             return super().thread_handler(*args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
@@ -26,6 +28,6 @@ class _InThread(SyncToAsync[P, R]):
                 connection.close()
 
 
-def in_thread(function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Return `function` as a coroutine function. It must leave no transaction open."""
-    return cast("Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=_threads))
+def in_thread(function: Callable[P, R], threads: ThreadPoolExecutor = _threads) -> Callable[P, Awaitable[R]]:
+    """Return `function` as a coroutine function that runs on one of `threads`. It must leave no transaction open."""
+    return cast("Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=threads))
