@@ -16,9 +16,12 @@ from django.utils.html import format_html
 
 from generator import health, versions
 from generator.models import Generation, ModelVersion, Promotion, Worker
+from generator.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
 PERMISSION = "generator.promote_modelversion"
+
+admin.site.login_form = StaffSignInForm
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -16,6 +16,7 @@ from generator.models import Generation, ModelVersion, Owner, Submit
 
 State = Generation.State
 MINUTE = timedelta(minutes=1)
+SUBMITS = "submits"
 
 
 class AdmissionError(Exception):
@@ -43,13 +44,12 @@ class TooMany(AdmissionError):
 def address_counted(address: str) -> Iterator[None]:
     """Count a submit of an address for a minute, unless it ends with an error: the first door, before any row is locked."""
     name = uuid.uuid4().hex
-    if address and (wait := limits.submit_count(address, name)):
+    if wait := limits.address_count(SUBMITS, address, name, settings.ADDRESS_SUBMITS_PER_MINUTE):
         raise TooMany("Very many texts were sent from your network within a minute.", wait)
     try:
         yield
     except BaseException:
-        if address:
-            limits.submit_uncount(address, name)
+        limits.address_uncount(SUBMITS, address, name)
         raise
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import UserCreationForm
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.http import HttpRequest
@@ -139,10 +138,6 @@ def _encodable(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValidationError("The text holds half of a character pair (a lone surrogate), which is no character.") from None
-
-
-class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
-    """A user name and a password; there is nothing else to know about anybody."""
 
 
 def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:

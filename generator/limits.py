@@ -1,4 +1,4 @@
-"""Limits that no row tells: submits of an address and open sockets, counted in Redis; messages of a socket, in memory.
+"""Limits that no row tells: what an address does in a minute and open sockets, in Redis; messages of a socket, in memory.
 
 With Redis away its limits let everybody in, for texts can still be written then; what rows tell is limited all the same.
 """
@@ -58,29 +58,31 @@ def _client() -> Redis:
     )
 
 
-def _submits_key(address: str) -> str:
-    return f"charrnn:submits:{address}"
+def _address_key(what: str, address: str) -> str:
+    return f"charrnn:{what}:{address}"
 
 
-def submit_count(address: str, member: str) -> float:
-    """Count a submit of an address under a name. Returns 0, or the seconds until the address may submit again."""
+def address_count(what: str, address: str, member: str, limit: int) -> float:
+    """Count a thing an address does, for a minute and under a name. Returns 0, or the seconds until it may do so again.
+
+    An address that is not known is not counted.
+    """
+    if not address:
+        return 0
     try:
-        _, wait = cast(
-            "tuple[int, int]",
-            _client().eval(_TAKE, 1, _submits_key(address), member, MINUTE, settings.ADDRESS_SUBMITS_PER_MINUTE),
-        )
+        _, wait = cast("tuple[int, int]", _client().eval(_TAKE, 1, _address_key(what, address), member, MINUTE, limit))
     except (RedisError, OSError) as error:
-        logger.warning("submits of addresses are not limited: %s", error)
+        logger.warning("%s of addresses are not limited: %s", what, error)
         return 0
     return wait / 1000
 
 
-def submit_uncount(address: str, member: str) -> None:
-    """Take back a submit that was not accepted."""
+def address_uncount(what: str, address: str, member: str) -> None:
+    """Take back what was counted and is not to count."""
     try:
-        _client().zrem(_submits_key(address), member)
+        _client().zrem(_address_key(what, address), member)
     except (RedisError, OSError) as error:
-        logger.warning("a refused submit counts for a minute: %s", error)
+        logger.warning("%s: one that is not to count does so for a minute: %s", what, error)
 
 
 class SocketPlaces:

@@ -20,9 +20,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from generator import events, selectors, services
 from generator.admission import AdmissionError
-from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, SignUpForm, submitted_form
+from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_form
 from generator.models import Generation
 from generator.owners import new_visitor, remember_owner, request_address, request_owner
+from generator.sign_in import SignUpForm
 
 View = Callable[..., HttpResponse]
 

@@ -142,3 +142,6 @@ async def test_f18_a_database_that_is_busy_or_away(trouble: str, both: Stack, re
         with PostgresStack(tmp_path, settings) as stack:
             await asyncio.to_thread(stack.start, *EVERYTHING)
             await write_through(stack, references, trouble, away(server), 2.0)
+            with away(server):
+                pass  # nobody asked meanwhile, and so nobody notices that every connection is broken
+            assert [stack.visitor().get("/history/").status_code for _ in range(20)] == [200] * 20

@@ -235,3 +235,23 @@ async def test_a_socket_may_come_from_an_origin_named_with_a_star(make_stack: Ma
     visitor = stack.visitor()
     async with visitor.socket(visitor.submit()["id"], origin="https://pen.write.example.org") as socket:
         assert json.loads(await socket.recv())["type"] == "snapshot"
+
+
+def test_passwords_can_be_guessed_only_so_often_from_one_address(make_stack: Make) -> None:
+    stack = make_stack("redis", "web", ADDRESS_SIGN_INS_PER_MINUTE="4", TRUSTED_PROXIES="1")
+    right, wrong = {"username": "reader", "password": "a-long-enough-one"}, {"username": "reader", "password": "another-one"}
+    stack.visitor().post(
+        "/accounts/signup/", {"username": "reader"} | dict.fromkeys(("password1", "password2"), right["password"])
+    )
+
+    def sign_in(fields: dict[str, str], address: str, path: str = "/accounts/login/") -> str:
+        answer = stack.visitor().post(path, fields, headers={"X-Forwarded-For": address}, allow_redirects=False)
+        return "in" if answer.status_code == 302 else "wait" if "Try again in" in answer.text else "wrong"
+
+    guesser, other = "203.0.113.9", "203.0.113.10"
+    assert [sign_in(wrong, guesser) for _ in range(3)] == ["wrong"] * 3
+    assert sign_in(wrong, guesser, "/admin/login/") == "wrong"  # both doors count together
+    assert [sign_in(fields, guesser) for fields in (wrong, right)] == ["wait"] * 2
+    assert sign_in(right, guesser, "/admin/login/") == "wait"
+    assert [sign_in(right, other) for _ in range(6)] == ["in"] * 6  # and good ones do not count
+    assert_sound(stack)
