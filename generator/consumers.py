@@ -163,7 +163,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def generation_changed(self, message: events.ChangedMessage) -> None:
         if self.follower:
-            await self.follower.catch_up()
+            await self.follower.changed()
             await self.close_if_over()
 
     async def close_if_over(self) -> None:

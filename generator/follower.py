@@ -129,11 +129,19 @@ class Follower:
             self._room_at = now
             if now - self._heard >= QUIET:
                 await self.catch_up()
-        if now - max(self._heard, self._said) >= ALIVE_EVERY and not self.ended:
-            self._said = now
-            if generation := await self._load():
-                place = await self._place(generation)
-                await self._send({"type": "alive", "state": generation.state, "queue_position": place})
+        if now - max(self._heard, self._said) >= ALIVE_EVERY:
+            await self._say_state()
+
+    async def changed(self) -> None:
+        """Read what a change of the row's state brought, and tell the client the state: its text may have to wait again."""
+        await self.catch_up()
+        await self._say_state()
+
+    async def _say_state(self) -> None:
+        self._said = time.monotonic()
+        if not self.ended and (generation := await self._load()):
+            place = await self._place(generation)
+            await self._send({"type": "alive", "state": generation.state, "queue_position": place})
 
     async def _text_so_far(self, generation: Generation) -> str:
         """Return the row's text and what the log has beyond it."""

@@ -231,11 +231,12 @@ def generations_requeue_lost() -> int:
         if attempt >= settings.GENERATION_MAX_ATTEMPTS:
             error = f"Its worker was lost {attempt} times."
             generation_finish(progress=Progress(pk, attempt, text, None), state=State.FAILED, reason="error", error=error)
-            notify.generation_changed(pk)
         elif held.filter(cancel_requested=False).update(state=State.QUEUED, dispatched_at=timezone.now()):
             dispatch(pk)
         else:
             _end_cancelled(held)
+    for pk, *_ in rows:  # only now: the place that a page is told counts those that wait before it
+        notify.generation_changed(pk)
     return len(rows)
 
 

@@ -64,6 +64,16 @@ async def test_a_killed_workers_text_is_finished_by_another(make_stack: MakeStac
     assert (row["text"], row["state"], row["attempt"]) == (expected, "done", 2)
 
 
+async def test_a_page_is_told_at_once_that_its_text_waits_again(make_stack: MakeStack) -> None:
+    stack = make_stack(*EVERYTHING)
+    _, socket, _ = await started(stack.visitor(), stack)
+    await asyncio.to_thread(stack.stop, "worker", signal.SIGTERM)
+    async with asyncio.timeout(2):  # a page that hears nothing is told its place every five seconds
+        while (frame := json.loads(await socket.recv()))["type"] != "alive":
+            pass
+    assert (frame["state"], frame["queue_position"]) == ("queued", 1)
+
+
 async def test_a_stopped_worker_saves_and_gives_back_what_it_held(make_stack: MakeStack) -> None:
     stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
