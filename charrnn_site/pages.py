@@ -20,7 +20,7 @@ class Pages(ASGIHandler):
     """Django's handler, with all middleware and the view in one go on one thread.
 
     By itself it would go to a thread and back for each middleware, and make a thread and a connection for each request:
-    that was a third of what a submit costs.
+    a fifth of what a visit, with its socket, cost the web process (docs/performance.md).
     """
 
     def __init__(self) -> None:

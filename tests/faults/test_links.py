@@ -100,7 +100,7 @@ def test_f9_reloads_and_tabs_show_the_same_text(
     rounds = 20 // RELOADS if full else 1
     for number in range(rounds):
         seed = SEEDS[number % len(SEEDS)]
-        for other in range(15 if full else 7):  # each reload finds a product that has something to do
+        for other in range(15):  # each reload finds a product that has something to do
             visitor.submit(prompt=PROMPT, length=LONGEST, seed=SEEDS[other % len(SEEDS)], temperature=TEMPERATURE)
         texts, restored = texts_of_tabs(context, chance, seed)
         took += restored
