@@ -50,7 +50,9 @@ class TrainConfig:
     beta2: float = _option(0.99, "AdamW's memory of squared gradients")
     weight_decay: float = _option(0.01, "AdamW's pull of the weight matrices towards zero")
     clip_norm: float = _option(1.0, "a longer gradient is shortened to this length")
-    precision: str = _option("fp32", "bf16 is faster where the CPU multiplies it (avx512_bf16, amx)", choices=("fp32", "bf16"))
+    precision: str = _option(
+        "fp32", "bf16 is faster where it is multiplied (avx512_bf16, amx, CUDA), refused where not", choices=("fp32", "bf16")
+    )
     device: str = _option("auto", "cpu, cuda or cuda:1; auto takes CUDA where there is one")
     seed: int = _option(1, "of the initial weights, the order of the text and dropout")
     validate_every: int = _option(1_000_000, "characters between validations; each keeps a snapshot and a sample", low=1)

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from ml.batches import VALIDATION_LANES, Batches, validation_windows
 from ml.config import ModelConfig, TrainConfig, TrainingError
 from ml.corpus import Corpus
+from ml.device import check_precision, find_device
 from ml.files import write_whole
 from ml.history import History, Measurement, draw_loss
 from ml.model import CharRNN, State
@@ -73,12 +74,13 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None) -> None:
         torch.set_num_threads(config.threads)
+        self.device = find_device(config.device)
+        check_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.config = config
         self.corpus = corpus
         self.folder = folder
         self.tracker = tracker
-        self.device = _device(config.device)
         self.batches = Batches(corpus.train, config)
         validation_windows(corpus.validation, config.validation_chars)  # too short a split is better found now
         self.model = self._make_model().to(self.device)
@@ -246,17 +248,6 @@ class Trainer:
     def _end(self, status: str) -> None:
         if self.tracker:
             self.tracker.end(status)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise TrainingError(f"there is no device {name} on this machine; --device auto takes what there is") from None
-    return device
 
 
 @contextmanager

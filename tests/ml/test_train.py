@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ CONFIG = TrainConfig(
     validate_every=2 * 64 * 4,
     validation_chars=1280,
     threads=1,
+    device="cpu",  # the same weights again are promised there
 )
 
 
@@ -107,6 +109,9 @@ def test_training_learns(tmp_path: Path) -> None:
     assert last < first / 4
 
 
+BF16_HERE = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # what oneDNN says of this processor, or was told to say
+
+
 def test_a_run_may_change_its_precision_on_the_way(corpus: Corpus, tmp_path: Path) -> None:
     def parts(folder: Path, cuts: list[int]) -> Trainer:
         for precision, until in (("fp32", 4), ("bf16", 8)):
@@ -117,6 +122,10 @@ def test_a_run_may_change_its_precision_on_the_way(corpus: Corpus, tmp_path: Pat
                 trainer.save()
         return trainer
 
+    if not BF16_HERE:
+        with pytest.raises(TrainingError, match=NO_BF16):
+            parts(tmp_path / "refused", [])
+        return
     whole, cut = parts(tmp_path / "whole", []), parts(tmp_path / "cut", [2, 5, 7])
     assert (whole.step, cut.step) == (8, 8)
     assert all(torch.equal(tensor, cut.model.state_dict()[name]) for name, tensor in weights(whole).items())
@@ -217,6 +226,32 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(written_corpus: Path, 
     main(train_command(written_corpus, tmp_path / "whole"))
     whole, cut = (load_file(tmp_path / name / "snapshots" / "000000128000.safetensors") for name in ("whole", "run"))
     assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
+
+
+OLDER_PROCESSOR = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+NO_BF16 = "this processor cannot multiply bf16; leave out --precision bf16: a run that was begun with it goes on without"
+
+
+def test_bf16_is_refused_where_the_processor_cannot_multiply_it(written_corpus: Path, tmp_path: Path) -> None:
+    """Under these variables oneDNN does what it does on a processor with AVX2 and nothing newer."""
+
+    def trained(run: Path, max_chars: int, *precision: str) -> subprocess.CompletedProcess[str]:
+        command = [*train_command(written_corpus, run), "--max-chars", str(max_chars), *precision]
+        command = [sys.executable, "-m", "ml", *command]
+        return subprocess.run(command, env=OLDER_PROCESSOR, capture_output=True, text=True, timeout=120, check=False)
+
+    bf16 = ("--precision", "bf16")
+    refused = trained(tmp_path / "new", 128 * 10, *bf16)
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"error: {NO_BF16}\n")
+    assert not (tmp_path / "new").exists()
+
+    run = tmp_path / "run"
+    assert trained(run, 128 * 10).returncode == 0
+    begun = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused = trained(run, 128 * 20, *bf16)
+    assert (refused.returncode, refused.stderr) == (1, f"error: {NO_BF16}\n")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == begun
+    assert "2,560 characters" in trained(run, 128 * 20).stdout
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
