@@ -34,8 +34,9 @@ from torch.nn import functional
 
 from benchmarks.bench_engine import machine
 from ml.batches import CHUNK
-from ml.config import TrainConfig
+from ml.config import TrainConfig, TrainingError
 from ml.corpus import Corpus
+from ml.device import check_precision
 from ml.train import Trainer
 from ml.vocabulary import UNKNOWN, Vocabulary
 
@@ -120,25 +121,39 @@ def opening_a_corpus() -> dict[str, float]:
     return dict(zip(("seconds", "process_mb"), map(float, values), strict=True))
 
 
+def precisions() -> list[str]:
+    """Return those that this processor can train in."""
+    possible = []
+    for precision in PRECISIONS:
+        try:
+            check_precision(precision, torch.device("cpu"))
+        except TrainingError as error:
+            print(f"{precision} is left out: {error}")
+        else:
+            possible.append(precision)
+    return possible
+
+
 def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     """Return the median characters a second by precision and contestant, and their ratio."""
     corpus = make_corpus()
+    possible = precisions()
     calls: dict[str, dict[str, Callable[[], object]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        for precision in PRECISIONS:
-            config = TrainConfig(precision=precision, max_chars=10**9)
+        for precision in possible:
+            config = TrainConfig(precision=precision, max_chars=10**9, device="cpu")
             trainer = Trainer(config, corpus, Path(name) / precision)
             calls[precision] = {"bare": bare_loop(config), "trainer": trainer.train_step}
     chars = config.batch_size * config.sequence_length
-    samples: dict[str, dict[str, list[float]]] = {p: defaultdict(list) for p in PRECISIONS}
+    samples: dict[str, dict[str, list[float]]] = {p: defaultdict(list) for p in possible}
     for number in range(rounds + 1):
-        for precision in PRECISIONS:
+        for precision in possible:
             for contestant, call in calls[precision].items():
                 rate = speed(call, chars, seconds)
                 if number:  # the first round only warms up
                     samples[precision][contestant].append(rate)
-    rates = {p: {name: median(values) for name, values in samples[p].items()} for p in PRECISIONS}
-    for precision in PRECISIONS:
+    rates = {p: {name: median(values) for name, values in samples[p].items()} for p in possible}
+    for precision in possible:
         pairs = zip(samples[precision]["trainer"], samples[precision]["bare"], strict=True)
         rates[precision]["ratio"] = median(ours / bare for ours, bare in pairs)
     return rates
