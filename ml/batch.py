@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ml.sampler import Sampler
 from ml.step import Step
 from ml.stream import FinishReason, Stream
-from ml.vocabulary import Vocabulary
+from ml.vocabulary import Ids, Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Batch:
         self._symbols = vocabulary.symbols
         self._vocabulary = vocabulary
         self._sampler = Sampler(rows, len(vocabulary))
-        self._prefixes: list[npt.NDArray[np.uint8]] = []  # by row: ids still to be read
+        self._prefixes: list[Ids] = []  # by row: ids still to be read
 
     def join(self, stream: Stream) -> None:
         """Put `stream` into a row; there must be one free. A stream that has its whole text already is finished at once."""

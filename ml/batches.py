@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from ml.config import TrainConfig, TrainingError
+from ml.vocabulary import Ids
 
 CHUNK = 8192  # characters; every lane reads a shuffled sequence of chunks, so any prefix of a run sees all the books
 VALIDATION_LANES = 64
-
-Ids = npt.NDArray[np.uint8]
 
 
 class Batches:

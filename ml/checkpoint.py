@@ -29,7 +29,7 @@ from safetensors.numpy import save
 
 from ml import strict_json
 from ml.config import ModelConfig
-from ml.vocabulary import Vocabulary, VocabularyError
+from ml.vocabulary import MAX_SYMBOLS, Vocabulary, VocabularyError
 
 FORMAT = "charrnn-version/1"
 FILES = ("weights.safetensors", "step.onnx", "samples.txt", "metrics.csv")
@@ -154,7 +154,7 @@ def _parse(folder: Path, digest: str, meta: Any) -> Version:
 
 def _parse_model(architecture: Any, symbols: int) -> ModelConfig:
     model = ModelConfig(**architecture)
-    bounds = {"vocab_size": (2, 256), "hidden_size": (1, MAX_HIDDEN_SIZE), "num_layers": (1, MAX_LAYERS)}
+    bounds = {"vocab_size": (2, MAX_SYMBOLS), "hidden_size": (1, MAX_HIDDEN_SIZE), "num_layers": (1, MAX_LAYERS)}
     for name, (low, high) in bounds.items():
         value = getattr(model, name)
         if type(value) is not int or not low <= value <= high:

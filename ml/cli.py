@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ml.registry import Registry
     from ml.tracking import Tracker
 
+SHOWN_LEFT_OUT = 10  # characters
 BOOKS = Path(__file__).parent.parent / "data" / "gutenberg.csv"
 
 
@@ -136,6 +137,20 @@ def _corpus_build(arguments: argparse.Namespace) -> None:
         f"{len(corpus.books)} books, {len(corpus.train):,} characters to train on, {len(corpus.validation):,} to validate, "
         f"{len(corpus.vocabulary)} symbols, digest {corpus.digest[:12]}"
     )
+    print(f"{_share(corpus.lost_share)} of the text is lost{_left_out(corpus)}")
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _left_out(corpus: Corpus) -> str:
+    """Say which characters have no symbol."""
+    if not corpus.left_out:
+        return ""
+    some, more = corpus.left_out[:SHOWN_LEFT_OUT], len(corpus.left_out) - SHOWN_LEFT_OUT
+    others = f" and {more:,} more" if more > 0 else ""
+    return f": {', '.join(map(repr, some))}{others} are too rare and become the unknown symbol"
 
 
 def _train(arguments: argparse.Namespace) -> None:

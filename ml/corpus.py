@@ -1,6 +1,7 @@
 """Books to training data: strip the licence, clean, split, and store as memory-mapped symbol ids.
 
-A corpus folder holds `train.bin` and `validation.bin` (uint8 ids) and `corpus.json` (vocabulary, books, digest).
+A corpus folder holds `train.bin` and `validation.bin` (ids, one byte each or two where the vocabulary needs them) and
+`corpus.json` (vocabulary, what was left out of it, how it was cleaned, books, digest).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import csv
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ml.files import write_whole
-from ml.vocabulary import Vocabulary, normalize
+from ml.vocabulary import Ids, Vocabulary, normalize
 
 VALIDATION_SHARE = 0.05  # the last part of every book, never trained on
 WRAPPED_LINE = 45  # a line at least this long was broken by the editor's column width, not by the author
@@ -45,15 +46,25 @@ def strip_licence(text: str) -> str:
 
 
 def join_wrapped_lines(text: str) -> str:
-    """Return `text` with hard-wrapped lines of a paragraph joined by spaces; short lines and verse stay as they are."""
+    """Return `text` with hard-wrapped lines of a paragraph joined by spaces; short lines and verse stay as they are.
+
+    So do lines of Chinese and Japanese, which know no space between words: a long one is a paragraph.
+    """
     lines = text.split("\n")
     joined = [lines[0]]
     for previous, line in pairwise(lines):
-        if len(previous.strip()) >= WRAPPED_LINE and line[:1].strip():
+        end = previous.strip()
+        if len(end) >= WRAPPED_LINE and line[:1].strip() and not _without_spaces(end[-1] + line[0]):
             joined[-1] += " " + line
         else:
             joined.append(line)
     return "\n".join(joined)
+
+
+def _without_spaces(characters: str) -> bool:
+    """Tell whether one of these is of a script without spaces between words. Korean is as wide, and has them."""
+    wide = (character for character in characters if unicodedata.east_asian_width(character) in "WF")
+    return any(not unicodedata.name(character, "").startswith("HANGUL") for character in wide)
 
 
 def clean(text: str, *, join_lines: bool = True) -> str:
@@ -82,10 +93,12 @@ class Corpus:
     """Training data on disk; the ids are memory-mapped, so opening costs next to nothing."""
 
     vocabulary: Vocabulary
-    train: npt.NDArray[np.uint8]
-    validation: npt.NDArray[np.uint8]
+    train: Ids
+    validation: Ids
     books: tuple[Book, ...]
     digest: str
+    join_lines: bool = True  # whether hard-wrapped lines were joined
+    left_out: str = ""  # the characters that have no symbol, the most frequent first
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
@@ -94,19 +107,28 @@ class Corpus:
             meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
             books = tuple(Book(**book) for book in meta["books"])
             vocabulary, digest = Vocabulary(meta["vocabulary"]), str(meta["digest"])
+            join_lines, left_out = bool(meta.get("join_lines", True)), str(meta.get("left_out", ""))
         except (FileNotFoundError, NotADirectoryError):
             raise CorpusError(f"{folder} holds no corpus; make one with `python -m ml corpus build`") from None
         except (ValueError, KeyError, TypeError) as error:
             raise CorpusError(f"{folder / 'corpus.json'} is damaged ({error}); build the corpus again") from None
         return cls(
             vocabulary=vocabulary,
-            train=_map(folder / "train.bin", sum(book.train_chars for book in books)),
-            validation=_map(folder / "validation.bin", sum(book.validation_chars for book in books)),
+            train=_map(folder / "train.bin", sum(book.train_chars for book in books), vocabulary),
+            validation=_map(folder / "validation.bin", sum(book.validation_chars for book in books), vocabulary),
             books=books,
             digest=digest,
+            join_lines=join_lines,
+            left_out=left_out,
         )
 
-    def validation_books(self) -> Iterator[tuple[Book, npt.NDArray[np.uint8]]]:
+    @property
+    def lost_share(self) -> float:
+        """The share of all characters that became the unknown symbol. Reads every id."""
+        lost = sum(np.count_nonzero(part == self.vocabulary.unknown_id) for part in (self.train, self.validation))
+        return lost / (len(self.train) + len(self.validation))
+
+    def validation_books(self) -> Iterator[tuple[Book, Ids]]:
         """Yield each book with its part of the validation split."""
         at = 0
         for book in self.books:
@@ -114,11 +136,12 @@ class Corpus:
             at += book.validation_chars
 
 
-def _map(path: Path, chars: int) -> npt.NDArray[np.uint8]:
+def _map(path: Path, chars: int, vocabulary: Vocabulary) -> Ids:
     size = path.stat().st_size if path.exists() else 0
-    if size != chars or not chars:
-        raise CorpusError(f"{path} has {size:,} characters where corpus.json says {chars:,}; build the corpus again")
-    return np.memmap(path, dtype=np.uint8, mode="r")
+    expected = chars * vocabulary.dtype.itemsize
+    if size != expected or not chars:
+        raise CorpusError(f"{path} has {size:,} bytes where corpus.json says {expected:,}; build the corpus again")
+    return np.memmap(path, dtype=vocabulary.dtype, mode="r")
 
 
 def read_text(path: Path) -> str:
@@ -194,6 +217,7 @@ def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
         "vocabulary": vocabulary.symbols,
         "digest": digest.hexdigest(),
         "join_lines": join_lines,
+        "left_out": "".join(symbol for symbol, _ in counts.most_common() if symbol not in vocabulary.symbols),
         "books": [{name: getattr(book, name) for name in Book.__slots__} for book in books],
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ml.scoring import log_probabilities
 from ml.step import Step
 from ml.stream import START
-from ml.vocabulary import Vocabulary
+from ml.vocabulary import Ids, Vocabulary
 
 MIN_LANE = 2_000  # characters: a lane is at least ten times as long as what is read before it
 CONTEXT = 200  # characters read, but not scored, before a lane, so that cutting the text into lanes costs next to nothing
@@ -36,7 +36,7 @@ class Evaluation:
         return self.nats_per_char / math.log(2)
 
 
-def evaluate(step: Step, vocabulary: Vocabulary, ids: npt.NDArray[np.uint8], *, lanes: int, title: str = "") -> Evaluation:
+def evaluate(step: Step, vocabulary: Vocabulary, ids: Ids, *, lanes: int, title: str = "") -> Evaluation:
     """Return the evaluation of `ids`, read in up to `lanes` consecutive parts with carried state in rows of `step`.
 
     The first part starts from the zero state and the start character, the others read the CONTEXT characters before them
@@ -67,7 +67,7 @@ def evaluate(step: Step, vocabulary: Vocabulary, ids: npt.NDArray[np.uint8], *, 
     return Evaluation(total / len(ids), len(ids), int(np.count_nonzero(ids == vocabulary.unknown_id)))
 
 
-def _windows(text: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
+def _windows(text: Ids, bounds: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
     """Return the ids that each lane reads (lanes, context + longest part + 1); -1 after the end of a lane.
 
     `text` begins with the start character; part i is text[1 + bounds[i] : 1 + bounds[i + 1]]. Lane 0 has no characters

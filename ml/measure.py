@@ -8,19 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from ml.checkpoint import Version, read_step_graph, read_version, read_weights
 from ml.corpus import Book, Corpus, read_text
 from ml.evaluate import Evaluation, evaluate
 from ml.export import build_fp32_graph
 from ml.registry import CHAMPION, NAME, Registry, RegistryError
 from ml.step import OnnxStep
-from ml.vocabulary import normalize
+from ml.vocabulary import Ids, normalize
 
 LANES = 64
-Ids = npt.NDArray[np.uint8]
 
 
 class Judge:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from ml.checkpoint import Arrays, Version, half_precision, parameter_shapes, read_version, write_version
@@ -22,7 +21,7 @@ from ml.measure import LANES
 from ml.offline import generate
 from ml.step import OnnxStep
 from ml.stream import Request
-from ml.vocabulary import Vocabulary
+from ml.vocabulary import Ids, Vocabulary
 
 SAMPLE_CHARS = 600
 SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
@@ -80,7 +79,7 @@ def release(
 
 
 def _losses(
-    model: ModelConfig, weights: Arrays, vocabulary: Vocabulary, ids: npt.NDArray[np.uint8], threads: int
+    model: ModelConfig, weights: Arrays, vocabulary: Vocabulary, ids: Ids, threads: int
 ) -> tuple[OnnxStep, dict[str, float]]:
     """Return the step that will serve, and the loss on `ids` in float32 as trained and of that step."""
     stored = {name: tensor.astype(np.float32) for name, tensor in half_precision(weights).items()}
@@ -142,14 +141,15 @@ def _csv(rows: list[list[str]]) -> str:
 
 def _training(config: TrainConfig, corpus: Corpus, run: Path) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(config, name) for name in TrainConfig.__slots__}
-    return values | {"corpus_digest": corpus.digest, "books": len(corpus.books), "run": run.name}
+    return values | {"corpus_digest": corpus.digest, "join_lines": corpus.join_lines, "books": len(corpus.books), "run": run.name}
 
 
 def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
-    """Return continuations of each prompt at each temperature, as a text for people."""
+    """Return continuations of each prompt that the model can read at each temperature, as a text for people."""
     parts = []
+    prompts = [prompt for prompt in SAMPLE_PROMPTS if not vocabulary.unknown_characters(prompt)]
     for temperature in SAMPLE_TEMPERATURES:
-        for prompt in SAMPLE_PROMPTS:
+        for prompt in prompts:
             request = Request(prompt=prompt, length=SAMPLE_CHARS, seed=1, temperature=temperature)
             text = generate(step, vocabulary, request).text
             parts.append(f"=== temperature {temperature}, seed {request.seed}, prompt {prompt!r}\n\n{prompt}{text}\n")

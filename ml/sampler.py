@@ -5,7 +5,8 @@ The text of a stream must not depend on the rows beside it, on the number of row
 * The uniform number of a character is u = f(seed, position), from the counter-based generator Philox4x64-10: the number of
   draws before it does not matter, and there is no generator state to save.
 * Probabilities are whole numbers: the weight of a symbol is floor(2^44 · exp(-d/T)), d its distance to the largest logit.
-  Sums of up to 256 such numbers are below 2^53, so they are exact in float64 in whatever order a CPU adds them up.
+  Sums of up to 512 such numbers are at most 2^53, so they are exact in float64 in whatever order a CPU adds them up. With more
+  symbols the unit is smaller, by the power of two that keeps it so.
 * exp is a table of products of exactly rounded numbers and a short polynomial, in additions and multiplications, which
   IEEE 754 defines to the last bit. numpy's own exp differs between AVX2 and AVX-512. The relative error is below 1e-10.
 
@@ -25,13 +26,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 UNIFORM_BLOCK = 64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
-_MAX_ROWS = 4096
-_ROWS = np.arange(_MAX_ROWS)
 
 GRID = 128  # table entries for one nat: 32 KiB in all, so that it stays in the cache beside the weights of a step
 _NATS = 32  # exp(-32) · 2^44 < 1: beyond it a weight is 0
 _UNIT_BITS = 44
-_UNIT = 2.0**_UNIT_BITS  # weight of the likeliest symbol
+_UNIT = 2.0**_UNIT_BITS  # weight of the likeliest symbol, as long as there are no more than _MANY
+_MANY = 512  # symbols
 _COLDEST = 1e-9  # only equal logits share at this temperature; below it, distances would overflow
 
 
@@ -62,6 +62,8 @@ class Scratch:
 
     def __init__(self, n: int, symbols: int) -> None:
         shape = (2, n, symbols)
+        self.smaller = 1 << ((symbols - 1) // _MANY).bit_length()  # a power of two: what the unit is divided by
+        self.table = _TABLE if self.smaller == 1 else _TABLE / self.smaller
         self.scaled, self.nearest, self.weights = np.empty(shape), np.empty(shape), np.empty(shape)
         self.index = np.empty(shape, np.intp)
         self.distance = np.empty((n, symbols))
@@ -76,15 +78,16 @@ class Scratch:
 
 
 def weights_of(scratch: Scratch) -> Floats:
-    """Set and return `scratch.weights`: floor(2^44 · exp(-d)), whole float64 numbers, for d >= 0 in `scratch.scaled` / GRID.
+    """Set and return `scratch.weights`, for d >= 0 in `scratch.scaled` / GRID.
 
-    NaN gives 0. The other arrays of the same shape are overwritten.
+    They are floor(2^44 / `scratch.smaller` · exp(-d)), whole float64 numbers. NaN gives 0. The other arrays of the same shape are
+    overwritten.
     """
     scaled, nearest, index, weights = scratch.scaled, scratch.nearest, scratch.index, scratch.weights
     np.fmin(scaled, _FARTHEST, out=scaled)
     np.rint(scaled, out=nearest)
     index[...] = nearest
-    _TABLE.take(index, out=weights, mode="clip")
+    scratch.table.take(index, out=weights, mode="clip")
     rest = np.subtract(nearest, scaled, out=nearest)  # exp(-d) = exp(-nearest / GRID) · exp(rest / GRID), |rest| <= 1/2
     polynomial = np.multiply(rest, _EXP_3, out=scaled)
     polynomial += _EXP_2
@@ -113,6 +116,7 @@ class Cut:
 
     kept: Ints  # (n,) symbols that top_k leaves, at least 1
     top_p: Floats | None  # (n,); None if no row has one
+    rows: Ints  # (n,) 0 … n-1
     ends: Ints  # (2, n): of each row in the flat `Scratch.ordered`, and the place before it
     edges: Ints  # (2, n): of the smallest weight that top_k keeps and the largest that it does not
 
@@ -124,7 +128,7 @@ class Cut:
             return None
         ends = np.arange(1, n + 1) * (symbols + 1)
         both = np.stack((ends, ends - 1))
-        return cls(kept, top_p if cuts_p else None, both, both - kept)
+        return cls(kept, top_p if cuts_p else None, np.arange(n), both, both - kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,8 @@ def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scra
     measured = s.measured
     distance.take(np.add(chosen, s.starts, out=flat), out=measured[0], mode="clip")
     np.add.reduce(own, 1, out=measured[1], keepdims=True)
+    if s.smaller > 1:
+        measured[1] *= s.smaller
     chosen += 1
     return chosen[:, 0], measured[:, :, 0]
 
@@ -192,7 +198,7 @@ def truncate(weights: Floats, cut: Cut, scratch: Scratch) -> None:
     ordered.sort(1)
     if cut.top_p is not None:
         cumulative = ordered[:, :0:-1].cumsum(axis=1)
-        goal = np.where(cut.top_p < 1, cut.top_p * cumulative[_ROWS[: len(kept)], kept - 1], np.inf)
+        goal = np.where(cut.top_p < 1, cut.top_p * cumulative[cut.rows, kept - 1], np.inf)
         kept = np.minimum(kept, np.count_nonzero(cumulative < goal[:, None], axis=1) + 1)
         edges = cut.ends - kept
     least, below = ordered.take(edges)  # the smallest weight that is kept, and the largest that is not
@@ -213,8 +219,6 @@ class Sampler:
     """The sampling parameters and positions of a fixed number of rows."""
 
     def __init__(self, rows: int, vocab_size: int) -> None:
-        if rows > _MAX_ROWS:
-            raise ValueError(f"at most {_MAX_ROWS} rows, not {rows}")
         self._seeds = np.zeros(rows, np.uint64)
         self._positions = np.zeros(rows, np.int64)  # of the first number in the row's block
         self._uniforms = np.zeros((rows, UNIFORM_BLOCK))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.step import Step
+from ml.vocabulary import Ids
 
 
 def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -16,7 +17,7 @@ def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64
     return result
 
 
-def next_character_probabilities(step: Step, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def next_character_probabilities(step: Step, ids: Ids) -> npt.NDArray[np.float64]:
     """Return the distribution (V,) of the character that follows `ids`, read from the zero state in row 0."""
     step.reset(0)
     for index in ids.tolist():
@@ -25,7 +26,7 @@ def next_character_probabilities(step: Step, ids: npt.NDArray[np.uint8]) -> npt.
     return np.exp(log_probabilities(logits[0]))
 
 
-def total_nats(step: Step, ids: npt.NDArray[np.uint8]) -> float:
+def total_nats(step: Step, ids: Ids) -> float:
     """Return the nats of ids[1:], each given all ids before it, read from the zero state in row 0."""
     step.reset(0)
     total = 0.0

@@ -9,11 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
 from ml.sampler import surprisal
-from ml.vocabulary import Vocabulary, normalize
+from ml.vocabulary import Ids, Vocabulary, normalize
 
 START = "\n"  # every stream is fed this first, so that an empty prompt begins a new line
 
@@ -58,7 +55,7 @@ class Request:
         if not all(normalize(stop) for stop in self.stop):
             raise ValueError("a stop string must not be empty")
 
-    def prefix(self, vocabulary: Vocabulary) -> npt.NDArray[np.uint8]:
+    def prefix(self, vocabulary: Vocabulary) -> Ids:
         """Return the ids that are fed to a zero state before the next character is sampled; at least one."""
         return vocabulary.encode(START + normalize(self.prompt) + self.text)
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch.nn import functional
@@ -38,7 +37,9 @@ from ml.resume import Position, check_same_run, load_point, save_point
 from ml.stream import Request
 from ml.torch_step import TorchStep
 from ml.tracking import Tracker
+from ml.vocabulary import Ids
 
+WINDOW_CELLS = 256 * 256  # characters times symbols that validation takes at once, in each lane: its memory
 LOG_STEPS = 50  # updates between two points of the training loss
 SAMPLE_TEMPERATURE = 0.8
 
@@ -54,15 +55,16 @@ def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
 
 
 @torch.no_grad()
-def validation_loss(model: CharRNN, ids: npt.NDArray[np.uint8], max_chars: int) -> float:
+def validation_loss(model: CharRNN, ids: Ids, max_chars: int) -> float:
     """Return nats per character over up to `max_chars` of `ids`, state carried, read in evenly spaced lanes."""
     window = validation_windows(ids, max_chars).to(model.linear.weight.device)
     length = len(window) - 1
     model.eval()
     state: State | None = None
     total = 0.0
-    for at in range(0, length, 256):
-        logits, state = model(window[at : min(at + 256, length)], state)
+    piece = max(1, min(256, WINDOW_CELLS // model.config.vocab_size))
+    for at in range(0, length, piece):
+        logits, state = model(window[at : min(at + piece, length)], state)
         targets = window[at + 1 : at + 1 + len(logits)]
         total += functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
     model.train()
@@ -235,6 +237,7 @@ class Trainer:
         return dataclasses.asdict(self.config) | {
             "vocab_size": len(self.corpus.vocabulary),
             "corpus_digest": self.corpus.digest,
+            "corpus_join_lines": self.corpus.join_lines,
             "corpus_books": len(self.corpus.books),
             "corpus_train_chars": len(self.corpus.train),
             "device_used": str(self.device),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+Ids: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]  # of symbols, in the dtype of their vocabulary
+
 UNKNOWN = "\ufffd"  # symbol 0 of every vocabulary: read, learned, but never sampled
-MAX_SYMBOLS = 256  # ids are stored as uint8
+MAX_SYMBOLS = 4096  # what Chinese or Japanese books need; table, output layer and sampling cost in proportion
 
 _STRAIGHT = str.maketrans(
     {
@@ -70,11 +73,19 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Counter[str], min_share: float = 1e-5) -> Vocabulary:
-        """Return the vocabulary of every character whose share of all characters is at least `min_share`."""
+        """Return the vocabulary of every character whose share of all characters is at least `min_share`, in code point order.
+
+        Where these are too many it is the most frequent, and of equally frequent ones the lower code points.
+        """
         total = sum(counts.values())
         often = (symbol for symbol, n in counts.items() if n >= min_share * total)
-        kept = sorted(symbol for symbol in often if symbol != UNKNOWN and _storable(symbol))
-        return cls(UNKNOWN + "".join(kept[: MAX_SYMBOLS - 1]))
+        kept = sorted((symbol for symbol in often if symbol != UNKNOWN and _storable(symbol)), key=lambda s: (-counts[s], s))
+        return cls(UNKNOWN + "".join(sorted(kept[: MAX_SYMBOLS - 1])))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of ids, in memory and in a corpus: a byte where that is enough."""
+        return np.dtype(np.uint8 if len(self) <= 256 else "<u2")
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -85,9 +96,9 @@ class Vocabulary:
     def __hash__(self) -> int:
         return hash(self.symbols)
 
-    def encode(self, text: str) -> npt.NDArray[np.uint8]:
+    def encode(self, text: str) -> Ids:
         """Return one id per character of `text`, which must be normalised; unknown characters get id 0."""
-        return np.fromiter((self._ids.get(character, 0) for character in text), dtype=np.uint8, count=len(text))
+        return np.fromiter((self._ids.get(character, 0) for character in text), dtype=self.dtype, count=len(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`."""

@@ -206,7 +206,7 @@ CASES: dict[str, tuple[Tamper, str]] = {
     "10^9 layers": (architecture(num_layers=10**9), "num_layers must be a whole number from 1 to 8"),
     "hidden size of another model": (architecture(hidden_size=4096), "shape"),
     "duplicate vocabulary entries": (vocabulary(UNKNOWN + "aa" + SYMBOLS[3:]), "names a symbol twice"),
-    "vocabulary of 100,000": (vocabulary(UNKNOWN + "a" * 99_999), "2 to 256 symbols"),
+    "vocabulary of 100,000": (vocabulary(UNKNOWN + "a" * 99_999), "2 to 4096 symbols"),
     "half of a character pair in the vocabulary": (vocabulary(UNKNOWN + "\ud83d" + SYMBOLS[2:]), "half of a character pair"),
     "NUL in the vocabulary": (vocabulary(UNKNOWN + "\0" + SYMBOLS[2:]), "NUL"),
     "a title of 201 characters": (title("x" * 201), "the title must be one line"),

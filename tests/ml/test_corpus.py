@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,39 @@ def test_the_same_books_give_the_same_bytes(tmp_path: Path) -> None:
     assert first.digest == second.digest
     for name in ("train.bin", "validation.bin", "corpus.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_corpus_of_before_there_were_more_symbols_is_opened(tmp_path: Path) -> None:
+    """The bytes and the digest of a text with few symbols stay what they were."""
+    built = build(write_books(tmp_path / "books", {"1": BOOK}), tmp_path / "corpus")
+    assert built.digest == "7bffea3e9d8b6070a5421b406b3783929ca9032f4d1925f30188e38245cf4cc7"
+    path = tmp_path / "corpus" / "corpus.json"
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({key: meta[key] for key in ("vocabulary", "digest", "join_lines", "books")}), encoding="utf-8")
+    opened = Corpus.open(tmp_path / "corpus")
+    assert (opened.digest, opened.train.dtype, opened.join_lines) == (built.digest, np.uint8, True)
+    assert opened.train.tobytes() == built.train.tobytes()
+
+
+def test_many_symbols_take_two_bytes_each(tmp_path: Path) -> None:
+    text = "".join(chr(0x4E00 + number * number % 997) for number in range(20_000))
+    corpus = build(write_books(tmp_path / "books", {"1": text}), tmp_path / "corpus")
+    assert len(corpus.vocabulary) > 256
+    assert (tmp_path / "corpus" / "train.bin").stat().st_size == 2 * len(corpus.train)
+    assert corpus.vocabulary.decode([*corpus.train, *corpus.validation]) == text + "\n\n"
+    opened = Corpus.open(tmp_path / "corpus")
+    assert (opened.digest, opened.train.tolist()) == (corpus.digest, corpus.train.tolist())
+    path = tmp_path / "corpus" / "train.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorpusError, match="build the corpus again"):
+        Corpus.open(tmp_path / "corpus")
+
+
+@pytest.mark.parametrize(
+    ("end", "start", "joined"), [("間", "文", False), ("。", "and", False), ("가", "나", True), ("é", "ж", True)]
+)
+def test_lines_are_joined_in_scripts_with_spaces_between_words(end: str, start: str, joined: bool) -> None:
+    assert join_wrapped_lines("x" * 60 + end + "\n" + start) == "x" * 60 + end + (" " if joined else "\n") + start
 
 
 def test_another_text_has_another_digest(tmp_path: Path) -> None:
@@ -188,7 +222,7 @@ def test_half_a_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"train\.bin has .* build the corpus again"):
         Corpus.open(folder)
     (folder / "train.bin").unlink()
-    with pytest.raises(CorpusError, match=r"train\.bin has 0 characters"):
+    with pytest.raises(CorpusError, match=r"train\.bin has 0 bytes"):
         Corpus.open(folder)
     (folder / "corpus.json").write_text("{}")
     with pytest.raises(CorpusError, match="damaged"):
@@ -213,7 +247,24 @@ def test_the_list_of_books_is_complete() -> None:
 def test_building_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_books(tmp_path / "books", {"1": BOOK})
     main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "corpus")])
-    assert Corpus.open(tmp_path / "corpus").digest[:12] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert Corpus.open(tmp_path / "corpus").digest[:12] in said
+    assert "0 % of the text is lost\n" in said
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match=r"^error: .*file/corpus: Not a directory"):
         main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "file" / "corpus")])
+
+
+def test_what_is_lost_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rare = "".join(chr(0x4E00 + number) for number in range(5_000))
+    often = "".join(chr(0x7E00 + number) for number in range(2_000)) * 3
+    source = write_books(tmp_path / "books", {"1": rare + often})
+    main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "corpus")])
+    corpus = Corpus.open(tmp_path / "corpus")
+    kept = set(corpus.vocabulary.symbols[1:])
+    assert (len(kept), set(often) <= kept, "\n" in kept) == (4_095, True, True)
+    assert len(corpus.left_out) == 5_000 - (4_095 - 2_000 - 1)
+    said = capsys.readouterr().out
+    assert "4096 symbols" in said
+    assert f"{100 * len(corpus.left_out) / 11_002:.3g} % of the text is lost: '{corpus.left_out[0]}', " in said
+    assert f"and {len(corpus.left_out) - 10:,} more are too rare and become the unknown symbol" in said

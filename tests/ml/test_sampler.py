@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.sampler import GRID, Cut, Plan, Sampler, Scratch, sample, surprisal, truncate, uniforms, weights_of
+from ml.vocabulary import MAX_SYMBOLS
 
 SEEDS = st.integers(0, 2**64 - 1)
 
@@ -59,12 +60,35 @@ def scaled(distance: npt.NDArray[np.float64]) -> Scratch:
 
 
 def test_weights_are_exp_to_ten_digits_and_whole() -> None:
-    distance = np.concatenate([np.linspace(0, 8, 100_001), [31.9, 32, 1e3, 1e300, np.inf, np.nan]])[None]
-    weights = weights_of(scaled(distance))[0]
+    distance = np.concatenate([np.linspace(0, 8, 100_001), [31.9, 32, 1e3, 1e300, np.inf, np.nan]])
+    weights = weights_of(scaled(distance[:, None]))[0, :, 0]
     assert np.array_equal(weights, np.floor(weights))
-    np.testing.assert_allclose(weights[0, :100_001], 2.0**44 * np.exp(-distance[0, :100_001]), rtol=2e-11, atol=1)
-    assert weights[0, 0] == 2.0**44
-    assert weights[0, -5:].tolist() == [0.0] * 5
+    np.testing.assert_allclose(weights[:100_001], 2.0**44 * np.exp(-distance[:100_001]), rtol=2e-11, atol=1)
+    assert weights[0] == 2.0**44
+    assert weights[-5:].tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize("symbols", [511, 512, 513, 2_048, MAX_SYMBOLS - 1])
+def test_sums_of_weights_are_exact_in_any_order(symbols: int) -> None:
+    """All equally likely is the largest sum there is. What does not fit would be rounded, here one way and there another."""
+    scratch = scaled(np.zeros((1, symbols)))
+    weights = weights_of(scratch)[0, 0]
+    exact = symbols * (2**44 // scratch.smaller)
+    assert exact <= 2**53
+    assert {int(np.add.reduce(weights)), int(np.add.accumulate(weights)[-1]), int(math.fsum(weights))} == {exact}
+    assert scratch.smaller == (1 if symbols <= 512 else 2 ** math.ceil(math.log2(symbols / 512)))
+
+
+@pytest.mark.parametrize("symbols", [92, 600, MAX_SYMBOLS - 1])
+def test_any_number_of_symbols_is_sampled_evenly_and_measured_alike(symbols: int) -> None:
+    logits = np.zeros((400, symbols + 1), np.float32)
+    u = uniforms(1, 0, 400)
+    ids, bits = draw(logits, u)
+    assert ids.tolist() == [1 + math.floor(value * symbols) for value in u]
+    assert bits == pytest.approx(math.log2(symbols), abs=1e-3)
+    logits[:, -1] = 30  # nearly certain
+    ids, bits = draw(logits, u, top_p=0.9)
+    assert (set(ids.tolist()), bits.max()) == ({symbols}, 0.0)
 
 
 logit_rows = st.lists(st.floats(-40, 40, width=32), min_size=3, max_size=12)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.vocabulary import UNKNOWN, Vocabulary, VocabularyError, normalize
+from ml.vocabulary import MAX_SYMBOLS, UNKNOWN, Vocabulary, VocabularyError, normalize
 
 VOCABULARY = Vocabulary(UNKNOWN + "\n abc")
 
@@ -14,9 +14,9 @@ VOCABULARY = Vocabulary(UNKNOWN + "\n abc")
 @pytest.mark.parametrize(
     ("symbols", "reason"),
     [
-        ("", "2 to 256"),
-        (UNKNOWN, "2 to 256"),
-        (UNKNOWN + "".join(chr(0x4E00 + i) for i in range(256)), "2 to 256"),
+        ("", "2 to 4096"),
+        (UNKNOWN, "2 to 4096"),
+        (UNKNOWN + "".join(chr(0x4E00 + i) for i in range(MAX_SYMBOLS)), "2 to 4096"),
         ("abc", "unknown symbol"),
         (UNKNOWN + "aba", "twice"),
         (UNKNOWN + "a\0", "NUL"),
@@ -61,6 +61,21 @@ def test_keeps_characters_with_a_share_of_the_text() -> None:
     counts = Counter({"a": 99_999, "b": 1, "c": 0})
     assert Vocabulary.from_counts(counts, min_share=1e-5).symbols == UNKNOWN + "ab"
     assert Vocabulary.from_counts(counts, min_share=1e-4).symbols == UNKNOWN + "a"
+
+
+def test_keeps_the_most_frequent_where_there_are_too_many() -> None:
+    rare, often, equal = ("".join(chr(first + i) for i in range(MAX_SYMBOLS // 2)) for first in (0x4E00, 0x6E00, 0x8E00))
+    counts = Counter({**dict.fromkeys(rare, 1), **dict.fromkeys(often, 9), **dict.fromkeys(equal, 2)})
+    assert Vocabulary.from_counts(counts, min_share=0).symbols == UNKNOWN + often + equal[:-1]
+    counts[equal[-1]] = 3
+    assert Vocabulary.from_counts(counts, min_share=0).symbols == UNKNOWN + often + equal[:-2] + equal[-1]
+
+
+@pytest.mark.parametrize(("symbols", "size"), [(2, 1), (256, 1), (257, 2), (MAX_SYMBOLS, 2)])
+def test_ids_take_a_byte_or_two(symbols: int, size: int) -> None:
+    vocabulary = Vocabulary(UNKNOWN + "".join(chr(0x4E00 + i) for i in range(symbols - 1)))
+    ids = vocabulary.encode(vocabulary.symbols)
+    assert (ids.tolist(), len(ids.tobytes())) == (list(range(symbols)), size * symbols)
 
 
 def test_a_corpus_with_what_no_text_can_hold_gives_a_vocabulary_without_it() -> None:
