@@ -205,8 +205,8 @@ CELERY_BEAT_SCHEDULE = {
 MLFLOW_TRACKING_URI = env.text("MLFLOW_TRACKING_URI") or f"sqlite:///{DATA_DIR / 'mlflow.db'}"
 VERSIONS_DIR = DATA_DIR / "versions"  # files of model versions by digest, fetched from the registry
 ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
-ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1)
-ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1)
+ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1, maximum=256)
+ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096)  # each is a thread of a worker
 ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
 
 # Limits: each has its one definition here, used by forms, services and the worker ---------------------------------------

@@ -82,6 +82,8 @@ def test_what_is_read_is_declared_with_its_default(monkeypatch: pytest.MonkeyPat
     [
         ({"PORT": "abc"}, "CharRNN Live cannot start: PORT must be a whole number, not 'abc'"),
         ({"PORT": "70000"}, "CharRNN Live cannot start: PORT must be at most 65535, not 70000"),
+        ({"ENGINE_MAX_STREAMS": "5000"}, "CharRNN Live cannot start: ENGINE_MAX_STREAMS must be at most 4096, not 5000"),
+        ({"ENGINE_THREADS": "257"}, "CharRNN Live cannot start: ENGINE_THREADS must be at most 256, not 257"),
         ({"ENGINE_STEP": "abacus"}, "CharRNN Live cannot start: ENGINE_STEP must be one of onnx, torch, not 'abacus'"),
     ],
 )

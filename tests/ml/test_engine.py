@@ -152,6 +152,13 @@ def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
     assert engine.active == 0
 
 
+def test_an_engine_has_as_many_rows_as_it_is_asked_for(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+    """How many that may be is the site's to say, in one place."""
+    request = Request("The ", 20, 1, top_p=0.9)
+    engine = make_engine(max_streams=5_000)
+    assert {stream.text for stream in finished([engine.submit(request) for _ in range(3)])} == {generate(step, version.vocabulary, request).text}
+
+
 LONG = Request("The ", 10_000_000, 1)
 
 
