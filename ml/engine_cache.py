@@ -36,9 +36,9 @@ class EngineCache:
     ) -> None:
         self._size = size
         self._options = {"max_streams": max_streams, "threads": threads, "step": step, "on_death": on_death}
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()  # a slot stays: who waits for it has no other
         self._lock = threading.Lock()
-        self._drained = False
+        self._drained = self._closed = False
 
     def get(self, version_folder: Path, digest: str) -> Engine:
         """Return the engine of the version with `digest`, loaded from `version_folder` unless it is there already.
@@ -52,16 +52,20 @@ class EngineCache:
         with slot.lock:
             engine = slot.engine
             if engine is None or not engine.alive:
-                try:
-                    engine = slot.engine = self._load(version_folder, digest)
-                except BaseException:
-                    with self._lock:
-                        self._slots.pop(digest, None)
-                    raise
-        if self._drained:
-            engine.drain()
+                engine = self._load(version_folder, digest)
+                self._keep(slot, engine)
         self._evict(keep=digest)
         return engine
+
+    def _keep(self, slot: _Slot, engine: Engine) -> None:
+        """Have drain() and close() find the engine, or do to it what they did to the others while it was loading."""
+        with self._lock:
+            slot.engine = None if self._closed else engine
+            drained, closed = self._drained, self._closed
+        if closed:
+            engine.close()
+        elif drained:
+            engine.drain()
 
     def engines(self) -> list[Engine]:
         """Return the loaded engines, the least recently used first."""
@@ -70,16 +74,18 @@ class EngineCache:
 
     def drain(self) -> None:
         """Finish all streams of all engines with DRAINED, and those that come later."""
-        self._drained = True
+        with self._lock:
+            self._drained = True
         for engine in self.engines():
             engine.drain()
 
     def close(self) -> None:
-        """End all engines."""
-        self._drained = True
-        engines = self.engines()
+        """End all engines, and those that are being loaded."""
         with self._lock:
-            self._slots.clear()
+            self._drained = self._closed = True
+            engines = [slot.engine for slot in self._slots.values() if slot.engine is not None]
+            for slot in self._slots.values():
+                slot.engine = None
         for engine in engines:
             engine.close()
 
@@ -96,14 +102,15 @@ class EngineCache:
         return engine
 
     def _evict(self, keep: str) -> None:
+        evicted = []
         with self._lock:
-            idle = [
-                digest
-                for digest, slot in self._slots.items()
-                if digest != keep and slot.engine is not None and not slot.engine.active
-            ]
-            idle = idle[: max(0, len(self._slots) - self._size)]
-            evicted = [engine for digest in idle if (engine := self._slots.pop(digest).engine)]
+            loaded = {digest: slot for digest, slot in self._slots.items() if slot.engine is not None}
+            for digest, slot in list(loaded.items()):
+                engine = slot.engine
+                if len(loaded) > self._size and digest != keep and engine is not None and not engine.active:
+                    evicted.append(engine)
+                    slot.engine = None
+                    del loaded[digest]
         for engine in evicted:
             log.info("engine %s given back", engine.version.digest[:12])
             engine.close()

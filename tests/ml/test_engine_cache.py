@@ -4,10 +4,11 @@ import gc
 import hashlib
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import pytest
@@ -20,6 +21,24 @@ from tests.ml.test_checkpoint import edit_meta
 
 LONG = Request("The ", 10_000_000, 1)
 SECONDS = 60
+
+
+class SlowFolder(PosixPath):
+    """A folder on a disk that answers only once `ready` is set."""
+
+    asked: threading.Event
+    ready: threading.Event
+
+    @classmethod
+    def at(cls, folder: Path) -> SlowFolder:
+        slow = cls(folder)
+        slow.asked, slow.ready = threading.Event(), threading.Event()
+        return slow
+
+    def is_dir(self) -> bool:
+        self.asked.set()
+        assert self.ready.wait(SECONDS)
+        return super().is_dir()
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +142,50 @@ def test_a_dead_engine_is_replaced(cache: EngineCache, version: Version) -> None
     dead = cache.get(version.folder, version.digest)
     dead.close()
     assert cache.get(version.folder, version.digest).alive
+
+
+def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_closed(
+    cache: EngineCache, version: Version, tmp_path: Path
+) -> None:
+    missing = SlowFolder.at(tmp_path / "missing")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get, missing, version.digest)
+        assert missing.asked.wait(SECONDS)
+        second = pool.submit(cache.get, version.folder, version.digest)
+        time.sleep(0.2)  # for the second to wait for the first; should it come later, nothing is shown, but nothing fails
+        missing.ready.set()
+        with pytest.raises(CheckpointError, match="no version folder"):
+            first.result(SECONDS)
+        engine = second.result(SECONDS)
+    assert cache.engines() == [engine]
+    assert cache.get(version.folder, version.digest) is engine
+    stream = engine.submit(LONG)
+    cache.drain()
+    assert stream.wait(SECONDS)
+    cache.close()
+    assert not engine.alive
+
+
+def test_a_load_that_fails_leaves_room_for_others(cache: EngineCache, versions: list[Version], tmp_path: Path) -> None:
+    engines = [cache.get(version.folder, version.digest) for version in versions[:2]]
+    with pytest.raises(CheckpointError):
+        cache.get(tmp_path / "missing", versions[2].digest)
+    assert cache.engines() == engines
+
+
+@pytest.mark.parametrize("end", ["drain", "close"])
+def test_an_engine_that_is_loaded_after_the_end_writes_nothing(version: Version, end: str) -> None:
+    cache = EngineCache(size=2, max_streams=4, threads=1)
+    slow = SlowFolder.at(version.folder)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(cache.get, slow, version.digest)
+        assert slow.asked.wait(SECONDS)
+        getattr(cache, end)()
+        slow.ready.set()
+        engine = loading.result(SECONDS)
+    stream = engine.submit(LONG)
+    assert stream.wait(SECONDS)
+    assert stream.reason == FinishReason.DRAINED
+    assert engine.alive == (end == "drain")
+    cache.close()
+    assert not engine.alive
