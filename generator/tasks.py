@@ -24,7 +24,12 @@ def generate(generation_id: str) -> None:
     """Write one generation; a second delivery of the same id finds nothing to claim."""
     from generator.worker.runtime import runtime
 
-    runtime().write(UUID(generation_id))
+    try:
+        key = UUID(generation_id)
+    except ValueError:
+        logger.warning("rejected a text that cannot be there: %r", generation_id[:80])
+        return
+    runtime().write(key)
 
 
 @shared_task

@@ -1,0 +1,81 @@
+"""Whatever lies on a queue or comes over the channel layer is rejected in one line, and the next text is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.integration.test_stream import export
+from tests.junk import GENERATE, HOUSEKEEPING, NO_UUID, junk, odd
+from tests.stack import Stack, wait_until
+
+PREFIX = "charrnn:"
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    with Redis.from_url(stack.redis_url) as client:
+        yield client
+
+
+def lines(stack: Stack, name: str) -> list[str]:
+    return (stack.data_dir / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
+
+
+def nothing_left(redis: Redis) -> bool:
+    """Tell whether neither a queue nor the messages that were taken and not confirmed hold anything."""
+    queues = [redis.llen(key) for key in redis.keys(f"{PREFIX}{GENERATE}*") + redis.keys(f"{PREFIX}{HOUSEKEEPING}*")]
+    return not any([*queues, redis.hlen(f"{PREFIX}unacked"), redis.zcard(f"{PREFIX}unacked_index")])
+
+
+def test_junk_on_the_generate_queue_costs_a_line_each_and_a_good_text_follows(stack: Stack, redis: Redis) -> None:
+    visitor, pid = stack.visitor(), stack.pid("worker")
+    known = len(lines(stack, "worker"))
+    table = junk(GENERATE) | {"an id that is no UUID": NO_UUID}
+    for number, (name, raw) in enumerate(table.items(), 1):
+        redis.lpush(f"{PREFIX}{GENERATE}", raw)
+        good = visitor.submit(length=1)["id"]
+        wait_until(lambda good=good: export(visitor, good)["state"] == "done", f"a text is written after {name}", 10)
+        new = lines(stack, "worker")[known:]
+        assert sum("rejected" in line for line in new) == number, name
+    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert stack.is_running("worker")
+    assert stack.pid("worker") == pid
+    wait_until(lambda: nothing_left(redis), "nothing is kept that could come back", 10)
+
+
+def test_junk_on_lists_of_other_priorities_is_rejected_too(stack: Stack, redis: Redis) -> None:
+    known = len(lines(stack, "worker"))
+    redis.lpush(f"{PREFIX}{GENERATE}\x06\x163", b"42")
+    wait_until(lambda: any("rejected" in line for line in lines(stack, "worker")[known:]), "it is rejected", 10)
+
+
+def test_what_is_odd_about_a_message_of_ours_is_not_acted_upon(stack: Stack, redis: Redis) -> None:
+    known = len(lines(stack, "worker"))
+    redis.lpush(f"{PREFIX}{GENERATE}", *odd(GENERATE).values())
+    wait_until(lambda: nothing_left(redis), "all are taken", 10)
+    visitor = stack.visitor()
+    good = visitor.submit(length=1)["id"]
+    wait_until(lambda: export(visitor, good)["state"] == "done", "a text is written", 10)
+    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+
+
+def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(stack: Stack, redis: Redis) -> None:
+    pid, known = stack.pid("housekeeping"), len(lines(stack, "housekeeping"))
+    table = junk(HOUSEKEEPING)
+    redis.lpush(f"{PREFIX}{HOUSEKEEPING}", *table.values(), *odd(HOUSEKEEPING).values())
+
+    def rejected() -> bool:
+        return sum("rejected" in line for line in lines(stack, "housekeeping")[known:]) == len(table)
+
+    wait_until(rejected, "each is rejected in a line", 20)
+    seen = stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'")
+    wait_until(
+        lambda: stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'") != seen, "it goes on", 10
+    )
+    assert not [line for line in lines(stack, "housekeeping")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert stack.is_running("housekeeping")
+    assert stack.pid("housekeeping") == pid
+    wait_until(lambda: nothing_left(redis), "nothing is kept that could come back", 10)

@@ -1,0 +1,126 @@
+"""Messages that nobody of ours sends, for the lists that Celery reads. Each has a name; none may be acted upon."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import uuid
+from typing import Any
+
+GENERATE, HOUSEKEEPING = "generate", "housekeeping"
+TASKS = {GENERATE: "generator.tasks.generate", HOUSEKEEPING: "generator.tasks.promote"}
+ARGUMENTS: dict[str, list[Any]] = {GENERATE: [str(uuid.uuid4())], HOUSEKEEPING: [10**9]}
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def encoded(body: Any) -> str:
+    """Return a body as Celery writes it."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return base64.b64encode(raw).decode()
+
+
+def message(queue: str, body: Any = ..., *, headers: Any = ..., properties: Any = ..., **envelope: Any) -> dict[str, Any]:
+    """Return a message as ours are, with parts of it replaced. `headers` and `properties` are merged if they are dictionaries."""
+    name = str(uuid.uuid4())
+    known_headers = {"lang": "py", "task": TASKS[queue], "id": name, "root_id": name, "parent_id": None, "group": None}
+    known_headers |= {"retries": 0, "timelimit": [None, None], "eta": None, "expires": None, "origin": "test"}
+    known_properties = {"correlation_id": name, "reply_to": str(uuid.uuid4()), "delivery_mode": 2, "priority": 0}
+    known_properties |= {"delivery_info": {"exchange": "", "routing_key": queue}, "body_encoding": "base64", "delivery_tag": name}
+    return {
+        "body": encoded([ARGUMENTS[queue], {}, EMBED] if body is ... else body),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": known_headers if headers is ... else known_headers | headers if isinstance(headers, dict) else headers,
+        "properties": known_properties | properties if isinstance(properties, dict) else known_properties,
+    } | envelope
+
+
+def without(queue: str, part: str, name: str) -> dict[str, Any]:
+    """Return a message that lacks a header or a property."""
+    whole = message(queue)
+    del whole[part][name]
+    return whole
+
+
+def junk(queue: str) -> dict[str, bytes]:
+    """Return what may lie on a queue by mistake or by malice, by name."""
+    arguments = ARGUMENTS[queue]
+    bodies = {
+        "a number": 42,
+        "null": None,
+        "a text": "x",
+        "an object": {},
+        "an object with args": {"args": [], "task": TASKS[queue], "id": "1"},
+        "true": True,
+        "an empty list": [],
+        "a list of one": [1],
+        "a list of three numbers": [1, 2, 3],
+        "no arguments": [[], {}, EMBED],
+        "too many arguments": [[*arguments, 1, 2], {}, EMBED],
+        "an unknown argument": [[], {"surprise": 1}, EMBED],
+        "an argument of another type": [[[1]], {}, EMBED],
+        "a list for the keywords": [arguments, [], EMBED],
+        "a task to call afterwards": [arguments, {}, {**EMBED, "callbacks": [{"task": "generator.tasks.requeue"}]}],
+        "bytes that are no UTF-8": b"\xff\xfe[[], {}, {}]",
+        "cut off": b'[["',
+        "nested a hundred thousand times": b"[" * 100_000,
+        "a pickle under the name of JSON": pickle.dumps([arguments, {}, EMBED]),
+        "an object for Celery's decoder": [[{"__type__": "uuid", "__value__": 42}], {}, EMBED],
+    }
+    envelopes: dict[str, Any] = {
+        "a pickle": message(queue, pickle.dumps(arguments), **{"content-type": "application/x-python-serialize"}),
+        "another content type": message(queue, **{"content-type": "text/plain"}),
+        "no content type": message(queue, **{"content-type": None}),
+        "another encoding": message(queue, **{"content-encoding": "binary"}),
+        "bad base64": message(queue, body="!!!"),
+        "a number for a body": {**message(queue), "body": 42},
+        "an unknown task": message(queue, headers={"task": "os.system"}),
+        "a task of Celery's own": message(queue, [[], {}, EMBED], headers={"task": "celery.backend_cleanup"}),
+        "a number for a task": message(queue, headers={"task": 42}),
+        "a list for an id": message(queue, headers={"id": [1]}),
+        "no headers": message(queue, headers=None),
+        "a list of headers": message(queue, headers=["task"]),
+        "no task": without(queue, "headers", "task"),
+        "no id": without(queue, "headers", "id"),
+        "no delivery tag": without(queue, "properties", "delivery_tag"),
+        "no delivery info": without(queue, "properties", "delivery_info"),
+        "a list for the delivery info": message(queue, properties={"delivery_info": []}),
+        "no properties": {**message(queue), "properties": None},
+        "no envelope but a list": [1, 2, 3],
+        "no envelope but null": None,
+        "an empty envelope": {},
+    }
+    raw = {
+        "no JSON at all": b"hello",
+        "nothing": b"",
+        "no text": b"\x80\x00\xff",
+        "an envelope that is cut off": json.dumps(message(queue)).encode()[:-20],
+        "an envelope nested too deeply": b'{"body":' + b"[" * 100_000,
+        "a megabyte": json.dumps(message(queue, [[*arguments], {"x": "y" * 10**6}, EMBED])).encode(),
+        "an object for the decoder of the envelope": b'{"properties": {"__type__": "uuid", "__value__": 42}}',
+    }
+    if queue == GENERATE:
+        raw["a task of the other queue"] = json.dumps(
+            message(queue, [[], {}, EMBED], headers={"task": "generator.tasks.requeue"})
+        ).encode()
+    in_bodies = {f"body: {name}": json.dumps(message(queue, body)).encode() for name, body in bodies.items()}
+    return in_bodies | {name: json.dumps(envelope).encode() for name, envelope in envelopes.items()} | raw
+
+
+NO_UUID = json.dumps(message(GENERATE, [["x"], {}, EMBED])).encode()  # which only the task can tell
+
+
+def odd(queue: str) -> dict[str, bytes]:
+    """Return messages that are ours with oddities where nothing of ours is said: they are taken, and the oddities go."""
+    headers = {
+        "time limits": {"timelimit": "x"},
+        "retries": {"retries": "many"},
+        "a date that never comes": {"eta": "9999-12-31T23:59:59"},
+        "an expiry long ago": {"expires": "1970-01-01T00:00:00"},
+        "an expiry that is none": {"expires": {"x": 1}},
+        "a compression": {"compression": "application/x-gzip"},
+        "another name": {"shadow": {"x": 1}},
+        "a group": {"group": [1], "chord": {"x": 1}, "root_id": [2], "stamps": 5, "stamped_headers": 7},
+    }
+    return {name: json.dumps(message(queue, headers=fields)).encode() for name, fields in headers.items()}
