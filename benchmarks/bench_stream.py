@@ -88,7 +88,7 @@ class Client:
         visitor = Visitor(stack.base_url)
         visitor.submit(length=1)  # makes the session
         self.cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.http.cookies)
-        self.token = visitor.http.cookies["csrftoken"]
+        self.token = visitor.token
 
     async def submit(self, length: int) -> str:
         """Send the form and return the address of the socket."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import secrets
 import ssl
@@ -50,6 +51,14 @@ CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)  # of ours, each of which adds to X-Forwarded-For
 HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
 
+# A browser sends cookies to every port of a host. So copies side by side name theirs differently; all processes of one agree.
+_COPY = hmac.digest(SECRET_KEY.encode(), b"names of cookies", "sha256").hex()[:8]
+SESSION_COOKIE_NAME = f"session-{_COPY}"
+CSRF_COOKIE_NAME = f"csrf-{_COPY}"
+VISITOR_COOKIE_NAME = f"visitor-{_COPY}"
+MESSAGES_COOKIE_NAME = f"messages-{_COPY}"
+MESSAGE_STORAGE = "charrnn_site.storage.MessageStorage"
+
 ROOT_URLCONF = "charrnn_site.urls"
 ASGI_APPLICATION = "charrnn_site.asgi.application"
 
@@ -74,6 +83,7 @@ MIDDLEWARE = [  # of pages; files under STATIC_URL are served before it, by char
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "generator.identity.IdentityMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -122,7 +132,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 60 * 60 * 24 * 365  # a visitor's history is theirs for a year
+SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = 60 * 60 * 24 * 365  # a visitor's history is theirs for a year
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS

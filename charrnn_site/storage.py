@@ -1,7 +1,11 @@
-"""Static files under hashed names, cached for ever by browsers."""
+"""Where files and messages lie: static files under hashed names, cached for ever by browsers; messages in a cookie."""
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.contrib.messages.storage.session import SessionStorage
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
@@ -9,3 +13,13 @@ class HashedStaticStorage(CompressedManifestStaticFilesStorage):  # type: ignore
     """Also rewrites the imports between ES modules, which Django leaves alone by default."""
 
     support_js_module_import_aggregation = True
+
+
+class _CookieStorage(CookieStorage):
+    cookie_name = settings.MESSAGES_COOKIE_NAME
+
+
+class MessageStorage(FallbackStorage):
+    """Django's default, with a cookie that copies on one host do not share."""
+
+    storage_classes = (_CookieStorage, SessionStorage)

@@ -6,9 +6,6 @@ from django.apps import AppConfig
 
 
 class GeneratorConfig(AppConfig):
-    """Registers the adoption of a visitor's generations at sign-in."""
+    """The one application of the site."""
 
     name = "generator"
-
-    def ready(self) -> None:
-        from generator import owners  # noqa: F401  (connects its signal receiver)

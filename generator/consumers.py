@@ -23,7 +23,7 @@ from generator.follower import QUIET, Follower
 from generator.limits import Rate, SocketPlaces
 from generator.live import LiveChannel
 from generator.models import Owner
-from generator.owners import scope_address, session_owner
+from generator.owners import scope_address, socket_owner
 from generator.rows import in_thread
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -113,7 +113,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return None
 
     async def current_owner(self) -> Owner | None:
-        return await in_thread(session_owner)(self.scope["cookies"].get(settings.SESSION_COOKIE_NAME, ""))
+        return await in_thread(socket_owner)(self.scope["cookies"])
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer

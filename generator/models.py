@@ -18,7 +18,7 @@ SEED_LIMIT = 2**64
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose generations: a signed-in user's, or those of a visitor known by a random id in the session."""
+    """Whose generations: a signed-in user's, or those of a visitor known by a random id in a cookie."""
 
     user_id: int | None = None
     visitor: str = ""

@@ -1,4 +1,4 @@
-"""Who is asking, and from where: the signed-in user, or the visitor whose random id lies in the session; and their address."""
+"""Who is asking, and from where: the signed-in user, or the visitor whose random id lies in a cookie; and their address."""
 
 from __future__ import annotations
 
@@ -6,41 +6,66 @@ import uuid
 from importlib import import_module
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.contrib.auth.signals import user_logged_in
-from django.dispatch import receiver
-from django.http import HttpRequest
-from django.utils.crypto import salted_hmac
+from django.core.signing import BadSignature, Signer
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 
-from generator.models import Generation, Owner, Submit
+from generator.models import Owner
 
-VISITOR_KEY = "visitor"
+Response = TypeVar("Response", bound=HttpResponse)
+_signer = Signer(salt="generator.visitor")
 
 
 def request_owner(request: HttpRequest) -> Owner | None:
-    """Return the owner behind a request, or None for a visitor who has made nothing yet."""
+    """Return the owner behind a request, or None for somebody without a cookie of ours."""
     if request.user.is_authenticated:
         return Owner(user_id=request.user.pk)
-    visitor = request.session.get(VISITOR_KEY)
-    return Owner(visitor=visitor) if visitor else None
+    return visitor_of(request.COOKIES)
 
 
-def new_visitor(request: HttpRequest) -> Owner:
-    """Return a visitor who has made nothing yet: the same one for the same browser, as the secret of its forms tells it.
-
-    When the reply to a first submit is lost, so is the session; sent again, it must still be known as the same submit.
-    """
-    secret = request.META.get("CSRF_COOKIE")
-    return Owner(visitor=salted_hmac("generator.visitor", secret).hexdigest()[:32] if secret else uuid.uuid4().hex)
+def socket_owner(cookies: dict[str, str]) -> Owner | None:
+    """Return the owner behind a socket's cookies as of now: the session is read again, so that a sign-out counts."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(cookies.get(settings.SESSION_COOKIE_NAME, ""))
+    user = get_user(cast("HttpRequest", SimpleNamespace(session=session)))
+    return Owner(user_id=user.pk) if user.is_authenticated else visitor_of(cookies)
 
 
-def remember_owner(request: HttpRequest, owner: Owner) -> None:
-    """Let the session of a new visitor say who they are. Only who has made something gets a session, and so a row."""
-    if owner.visitor and request.session.get(VISITOR_KEY) != owner.visitor:
-        request.session[VISITOR_KEY] = owner.visitor
+def new_visitor() -> Owner:
+    """Return a visitor whom nobody can guess."""
+    return Owner(visitor=uuid.uuid4().hex)
+
+
+def visitor_of(cookies: dict[str, str]) -> Owner | None:
+    """Return the visitor whose cookie this is; None without one, or with one that we did not sign."""
+    try:
+        return Owner(visitor=_signer.unsign(cookies.get(settings.VISITOR_COOKIE_NAME, "")))
+    except BadSignature:
+        return None
+
+
+def remember_visitor(response: Response, owner: Owner) -> Response:
+    """Send a visitor the cookie that says who they are, for another year. Who is signed in has a session instead."""
+    if owner.visitor:
+        response.set_cookie(
+            settings.VISITOR_COOKIE_NAME,
+            _signer.sign(owner.visitor),
+            max_age=settings.VISITOR_COOKIE_AGE,
+            path=settings.SESSION_COOKIE_PATH,
+            secure=settings.SESSION_COOKIE_SECURE,
+            httponly=True,
+            samesite="Lax",
+        )
+        patch_vary_headers(response, ("Cookie",))
+    return response
+
+
+def forget_visitor(response: HttpResponse) -> None:
+    """End a visitor's cookie."""
+    response.delete_cookie(settings.VISITOR_COOKIE_NAME, path=settings.SESSION_COOKIE_PATH, samesite="Lax")
 
 
 def request_address(request: HttpRequest) -> str:
@@ -71,22 +96,3 @@ def client_address(peer: str, forwarded: str) -> str:
             return str(address)
         return str(address.ipv4_mapped or IPv6Network((address.packed, 64), strict=False))
     return ""
-
-
-def session_owner(session_key: str) -> Owner | None:
-    """Return the owner behind a session cookie as of now: the session is read again, so that a sign-out counts."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(cast("HttpRequest", SimpleNamespace(session=session)))
-    if user.is_authenticated:
-        return Owner(user_id=user.pk)
-    visitor = session.get(VISITOR_KEY)
-    return Owner(visitor=visitor) if visitor else None
-
-
-@receiver(user_logged_in)
-def adopt_visitor_generations(request: HttpRequest, user: Any, **_: object) -> None:
-    """Give a visitor's generations to the user who signs in from the same browser, so that nothing is lost."""
-    if visitor := request.session.pop(VISITOR_KEY, None):
-        # The keys of submits go, for the user may have used the same; they were for repeats within seconds.
-        Generation.objects.owned_by(Owner(visitor=visitor)).update(user=user, visitor="", client_key="")
-        Submit.objects.filter(visitor=visitor).update(user=user, visitor="")

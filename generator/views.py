@@ -21,8 +21,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from generator import events, selectors, services
 from generator.admission import AdmissionError
 from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_form
-from generator.models import Generation
-from generator.owners import new_visitor, remember_owner, request_address, request_owner
+from generator.models import Generation, Owner
+from generator.owners import new_visitor, remember_visitor, request_address, request_owner
 from generator.sign_in import SignUpForm
 
 View = Callable[..., HttpResponse]
@@ -49,8 +49,11 @@ def wants_json(request: HttpRequest) -> bool:
 @require_safe
 @never_cache
 def desk(request: HttpRequest) -> HttpResponse:
-    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one."""
-    return _desk(request, _filled_form(_source(request)))
+    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one.
+
+    A visitor gets their cookie here, before anything is sent: when a first reply is lost, the next try is still theirs.
+    """
+    return remember_visitor(_desk(request, _filled_form(_source(request))), request_owner(request) or new_visitor())
 
 
 def _filled_form(source: Generation | None) -> GenerationForm:
@@ -79,7 +82,11 @@ def _desk(request: HttpRequest, form: GenerationForm, *, status: int = 200, prob
 @require_POST
 def generation_create(request: HttpRequest) -> HttpResponse:
     """Accept a generation: 201 with its addresses (JSON) or a redirect to its page; 400, 429 or 503 with what to do."""
-    owner = request_owner(request) or new_visitor(request)
+    owner = request_owner(request) or new_visitor()
+    return remember_visitor(_create(request, owner), owner)
+
+
+def _create(request: HttpRequest, owner: Owner) -> HttpResponse:
     form = submitted_form(request, owner)
     if not form.is_valid():
         if wants_json(request):
@@ -94,7 +101,6 @@ def generation_create(request: HttpRequest) -> HttpResponse:
         )
     except AdmissionError as error:
         return _not_admitted(request, form, error)
-    remember_owner(request, owner)
     return _accepted(request, generation)
 
 

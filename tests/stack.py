@@ -219,15 +219,20 @@ class Visitor:
         twin.http.cookies.update(self.http.cookies)
         return twin
 
+    @property
+    def token(self) -> str:
+        """What its forms must carry; the cookie that has it is named differently by each copy."""
+        return next((cookie.value or "" for cookie in self.http.cookies if cookie.name.startswith("csrf")), "")
+
     def get(self, path: str, **options: Any) -> requests.Response:
         """Open a page."""
         return self.http.get(self.base_url + path, timeout=30, **options)
 
     def post(self, path: str, data: Any = None, *, headers: Mapping[str, str] | None = None, **options: Any) -> requests.Response:
         """Send a form, with the token that the pages carry."""
-        if "csrftoken" not in self.http.cookies:
+        if not self.token:
             self.get("/")
-        token = {"X-CSRFToken": self.http.cookies.get("csrftoken", ""), "Origin": self.base_url}
+        token = {"X-CSRFToken": self.token, "Origin": self.base_url}
         return self.http.post(self.base_url + path, data, headers={**token, **(headers or {})}, timeout=30, **options)
 
     def ask(self, **parameters: Any) -> requests.Response:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
 from generator.models import Generation, ModelVersion, Owner
-from generator.owners import VISITOR_KEY
+from generator.owners import remember_visitor
 
 
 def make_version(number: int = 1, **fields: Any) -> ModelVersion:
@@ -26,9 +27,7 @@ def live(db: None) -> ModelVersion:
 
 def visitor_client(visitor: str) -> Client:
     client = Client(headers={"accept": "application/json"})
-    session = client.session
-    session[VISITOR_KEY] = visitor
-    session.save()
+    client.cookies.update(remember_visitor(HttpResponse(), Owner(visitor=visitor)).cookies)
     return client
 
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from generator.models import Generation, ModelVersion, Owner
+from tests.generator.conftest import visitor_client
 
 READS = ["", "export.txt", "export.json"]
 CHANGES = ["cancel/", "delete/", "again/"]
@@ -88,10 +89,7 @@ def test_signing_in_takes_texts_along_that_share_a_client_key(owner: Owner, make
     user = User.objects.create_user("ada", password="a-long-enough-one")
     make_generation(visitor="", user_id=user.pk, client_key="k")
     mine = make_generation(client_key="k")
-    browser = Client()
-    session = browser.session
-    session["visitor"] = owner.visitor
-    session.save()
+    browser = visitor_client(owner.visitor)
     answer = browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
     assert answer.status_code == 302
     mine.refresh_from_db()
@@ -100,10 +98,7 @@ def test_signing_in_takes_texts_along_that_share_a_client_key(owner: Owner, make
 
 def test_signing_in_takes_a_visitors_texts_along(owner: Owner, make_generation: Make, db: None) -> None:
     mine, other = make_generation(), make_generation(visitor="c" * 32)
-    browser = Client()
-    session = browser.session
-    session["visitor"] = owner.visitor
-    session.save()
+    browser = visitor_client(owner.visitor)
     User.objects.create_user("ada", password="a-long-enough-one")
     browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
     mine.refresh_from_db()
@@ -111,3 +106,25 @@ def test_signing_in_takes_a_visitors_texts_along(owner: Owner, make_generation: 
     assert mine.user is not None
     assert mine.user.username == "ada"
     assert (mine.visitor, other.user, other.visitor) == ("", None, "c" * 32)
+
+
+def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(owner: Owner, make_generation: Make, settings: Any) -> None:
+    """A reply that was on its way when the same browser signed in brings it."""
+    user = User.objects.create_user("ada", password="a-long-enough-one")
+    browser = visitor_client(owner.visitor)
+    browser.force_login(user)
+    late = make_generation(prompt="sent just before")
+    page = browser.get("/history/")
+    assert "sent just before" in page.text
+    assert page.cookies[settings.VISITOR_COOKIE_NAME]["max-age"] == 0
+    late.refresh_from_db()
+    assert (late.user, late.visitor) == (user, "")
+    assert settings.VISITOR_COOKIE_NAME not in browser.get("/").cookies
+
+
+def test_a_submit_that_is_repeated_after_the_sign_in_is_known(owner: Owner, make_generation: Make, db: None) -> None:
+    user = User.objects.create_user("ada", password="a-long-enough-one")
+    mine = make_generation(client_key="k")
+    visitor_client(owner.visitor).post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
+    mine.refresh_from_db()
+    assert (mine.user, mine.client_key) == (user, "k")

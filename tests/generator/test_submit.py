@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
@@ -189,11 +190,12 @@ def test_again_with_the_same_client_key_makes_one_generation(client: Client, liv
     assert Generation.objects.count() == 3
 
 
-def test_who_is_refused_gets_no_session(live: ModelVersion, settings: Any) -> None:
+def test_a_submit_without_a_cookie_makes_a_visitor_whatever_its_answer(live: ModelVersion, settings: Any) -> None:
     settings.QUEUE_MAX_LENGTH = 1
     answers = [submit(Client(headers={"accept": "application/json"}), length=length) for length in (0, 10, 10)]
     assert [answer.status_code for answer in answers] == [400, 201, 503]
-    assert [settings.SESSION_COOKIE_NAME in answer.cookies for answer in answers] == [False, True, False]
+    assert [settings.VISITOR_COOKIE_NAME in answer.cookies for answer in answers] == [True] * 3
+    assert not Session.objects.exists()
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
@@ -219,7 +221,8 @@ def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(live: 
             raise OperationalError("database is locked")
         return execute(sql, *rest)
 
+    User.objects.create_user("ada", password="a-long-enough-one")
     browser = Client(headers={"accept": "application/json"}, raise_request_exception=False)
     with connection.execute_wrapper(locked):
-        answer = submit(browser)
+        answer = browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")

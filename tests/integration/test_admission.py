@@ -25,7 +25,7 @@ AT_ONCE = 200
 
 def ask(visitor: Visitor, **headers: str) -> requests.Response:
     """Submit over a connection of its own, as a page that was opened many times would."""
-    token = {"X-CSRFToken": visitor.http.cookies["csrftoken"], "Origin": visitor.base_url, "Accept": "application/json"}
+    token = {"X-CSRFToken": visitor.token, "Origin": visitor.base_url, "Accept": "application/json"}
     with requests.Session() as http:
         http.trust_env = False
         return http.post(

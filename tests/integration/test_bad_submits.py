@@ -192,7 +192,7 @@ def test_a_bad_body_is_refused(abuse: Abuse, visitor: Visitor, name: str) -> Non
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_bad_request_is_refused(abuse: Abuse, visitor: Visitor, name: str) -> None:
     method, path, headers, status = REQUESTS[name]
-    token = visitor.http.cookies["csrftoken"]
+    token = visitor.token
     sent = {key: value.format(token=token) for key, value in headers.items()}
     with abuse.case(name):
         answer = visitor.http.request(method, visitor.base_url + path, data=GOOD, headers={**PAGE, **sent}, timeout=30)
