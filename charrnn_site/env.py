@@ -6,11 +6,13 @@ Every setting read here is recorded in `DECLARED`, and a test holds `.env.exampl
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 DECLARED: dict[str, str] = {}  # variable name -> its default, as text
+UNREADABLE = frozenset('%?*["\\')  # in the name of a folder, and control characters
 
 
 def text(name: str, default: str = "") -> str:
@@ -58,6 +60,30 @@ def items(name: str, default: str = "") -> list[str]:
 
 def path(name: str, default: Path, shown: str) -> Path:
     """Return a folder as an absolute path; `shown` is how documentation writes the default."""
-    value = text(name)
+    value = os.environ.get(name, "")
     DECLARED[name] = shown
-    return Path(value).expanduser().resolve() if value else default
+    if not value.strip():
+        return readable(default, name)
+    if value != value.strip():
+        raise ImproperlyConfigured(f"{name} {value!r} begins or ends with a blank; choose another folder.")
+    try:
+        return readable(Path(value).expanduser().resolve(), name)
+    except RuntimeError as error:  # from Path: a loop of links, or a user without a home
+        raise ImproperlyConfigured(
+            f"{name} {value!r} cannot be used ({str(error).rstrip('.')}); choose another folder."
+        ) from None
+
+
+def readable(folder: Path, shown: str) -> Path:
+    """Return `folder` when every part of the product reads its name alike. Raises ImproperlyConfigured otherwise.
+
+    supervisord expands a percent sign and splits command lines at quotes, as Redis does its configuration, which also takes an
+    asterisk or a bracket for a pattern; SQLAlchemy, which MLflow uses, ends a path at a question mark.
+    """
+    for character in str(folder):
+        if character in UNREADABLE or unicodedata.category(character) in {"Cc", "Cs"}:
+            problem = (
+                f"{shown} {str(folder)!r} has {character!r} in its name, which not every part of it can read; choose another."
+            )
+            raise ImproperlyConfigured(problem)
+    return folder

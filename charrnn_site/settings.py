@@ -16,7 +16,7 @@ from dotenv import load_dotenv
 
 from charrnn_site import env
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = env.readable(Path(__file__).resolve().parent.parent, "The project's folder")
 load_dotenv(BASE_DIR / ".env")
 
 # Where state lives -------------------------------------------------------------------------------------------------
@@ -154,11 +154,24 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+
 # Database ----------------------------------------------------------------------------------------------------------
-try:
-    _database: dict[str, Any] = dict(dj_database_url.parse(env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"))
-except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError):
-    raise ImproperlyConfigured("DATABASE_URL is not understood; it looks like postgres://user:password@host:5432/name") from None
+def _database_settings(url: str) -> dict[str, Any]:
+    """Return what DATABASE_URL says; without one, a file in DATA_DIR, whose name no address could cut."""
+    if not url:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "db.sqlite3")}
+    for mark, instead in {"#": "%23", **({"?": "%3F"} if url.startswith("sqlite:") else {})}.items():
+        if mark in url:
+            raise ImproperlyConfigured(f"DATABASE_URL holds a {mark}, at which an address is cut; write {instead} instead.")
+    try:
+        return dict(dj_database_url.parse(url))
+    except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError):
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not understood; it looks like postgres://user:password@host:5432/name"
+        ) from None
+
+
+_database = _database_settings(env.text("DATABASE_URL"))
 DATABASES: dict[str, Any] = {"default": _database}
 if _database["ENGINE"].endswith("sqlite3"):
     # Deferred transactions of several processes fail with "locked" at the first write; immediate ones wait their turn.

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -43,9 +44,22 @@ def isolated_environment(data_dir: Path, settings: Mapping[str, str] | None = No
     return {**inherited, **processes.shared(), **own, **(settings or {})}
 
 
-def manage(environment: Mapping[str, str], *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def project_copy(home: Path) -> Path:
+    """Make a copy of the project, with its bundled models by a link, in the folder `home`."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=processes.HOME, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if not name.startswith(("tests/", "docs/", "notebooks/", "data/models/")):
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(processes.HOME / name, home / name)
+    (home / "data" / "models").symlink_to(processes.HOME / "data" / "models")
+    return home
+
+
+def manage(
+    environment: Mapping[str, str], *arguments: str, check: bool = True, home: Path = processes.HOME
+) -> subprocess.CompletedProcess[str]:
     """Run a management command and return what it did; a failed one fails the test with its output."""
-    command = [sys.executable, str(processes.HOME / "manage.py"), *arguments]
+    command = [sys.executable, str(home / "manage.py"), *arguments]
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=300, check=False)
     if check and done.returncode:
         raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -164,7 +178,8 @@ class Stack:
 
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """Return rows of the database; it is opened for reading only."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.data_dir}/db.sqlite3?mode=ro", uri=True, timeout=20)) as database:
+        file = (self.data_dir / "db.sqlite3").resolve()
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=20)) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(query, parameters)]
 

