@@ -21,6 +21,11 @@ from generator import processes, supervision
 from tests.stack import Visitor, isolated_environment, project_copy, wait_until
 
 PATIENCE = 90.0
+LEFT = {
+    "worker": "-Q generate",
+    "housekeeping": "-Q housekeeping",
+    "beat": "charrnn_site beat",
+}  # program -> words of its command line
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
@@ -157,6 +162,34 @@ class TestRunning:
         assert "supervisord ended, so everything was stopped" in terminal.said
         assert terminal.processes() == {}
 
+    def test_what_killed_processes_leave_is_named_and_ended_before_the_next_start(self, up: Open, tmp_path: Path) -> None:
+        first = up()
+        first.wait_ready()
+        left = {name: first.pid_of(words) for name, words in LEFT.items()}
+        supervisord, web = first.pid_of("supervisor.supervisord"), first.pid_of("-m daphne")
+        first.process.send_signal(signal.SIGSTOP)  # both at once: neither has the time to end the others
+        for pid in (supervisord, first.process.pid, web):
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+        first.process.wait()
+        with Redis.from_url((first.data_dir / "redis-url").read_text()) as client:
+            left["redis-server"] = client.info("server")["process_id"]
+
+        second = up(PORT=urlsplit(first.base_url).netloc.rpartition(":")[2])
+        assert second.process.wait(30) == 1
+        named = ", ".join(f"{name} ({pid})" for pid, name in sorted((pid, name) for name, pid in left.items()))
+        command = f"kill {' '.join(str(pid) for pid in sorted(left.values()))}"
+        assert second.said == (
+            f"Processes of an earlier start still run on {first.data_dir}: {named}. "
+            f"End them with `{command}`, or `{command.replace('kill', 'kill -9')}` if they stay, and start again.\n"
+        )
+        subprocess.run(command.split(), check=True)
+        wait_until(lambda: not any(is_alive(pid) for pid in left.values()), "they end", 20)
+        third = up()
+        third.wait_ready()
+        assert third.interrupt() == 0
+        assert third.processes() == {}
+
     def test_two_copies_run_side_by_side_and_one_folder_runs_once(self, up: Open, prepared: Path, tmp_path: Path) -> None:
         # The one is a copy of the project with its own folder of state, the other's state lies elsewhere; both have odd names.
         home = project_copy(tmp_path / "it's #1 {ü} $x;")
@@ -221,6 +254,13 @@ class TestRefusing:
         assert terminal.said.splitlines()[-1].startswith("The database cannot be used")
         assert "Traceback" not in terminal.said
         assert "secret" not in terminal.said
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody has buried yet does not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def redis_url_kept_from_others(terminal: Terminal) -> str:
