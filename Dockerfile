@@ -8,7 +8,7 @@ RUN python -m venv /venv \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin charrnn \
-    && install --directory --owner=charrnn --group=charrnn /state /mlflow
+    && install --directory --mode=700 --owner=charrnn --group=charrnn /state /mlflow
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .

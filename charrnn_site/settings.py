@@ -21,6 +21,7 @@ load_dotenv(BASE_DIR / ".env")
 
 # Where state lives -------------------------------------------------------------------------------------------------
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "data" / "var", "data/var")
+os.umask(0o077)  # it holds texts, sessions and password hashes: no process of ours makes a file for other users
 BUNDLED_MODELS_DIR = BASE_DIR / "data" / "models"
 
 
@@ -28,7 +29,7 @@ def _kept(name: str, make: Any) -> str:
     """Return a value made once and kept in DATA_DIR, so that restarts and sibling processes agree on it."""
     file = DATA_DIR / name
     try:
-        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds sessions and password hashes
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
         if not file.exists():
             whole = file.with_name(f"{name}.{os.getpid()}")  # a sibling never reads half a value
             whole.touch(mode=0o600)
@@ -116,6 +117,8 @@ def SERVESTATIC_ADD_HEADERS_FUNCTION(headers: Any, path: str, url: str) -> None:
     """Give files the header that SecurityMiddleware, which they do not pass, gives pages."""
     headers["X-Content-Type-Options"] = "nosniff"
 
+
+FILE_UPLOAD_PERMISSIONS = None  # of collected files, too: as the umask has it
 
 SECURE_CSP = {
     "default-src": ["'none'"],

@@ -1,10 +1,9 @@
-"""What `manage.py up` is made of: one copy per DATA_DIR, a Redis server, supervisord as a child, and no orphans."""
+"""What `manage.py up` is made of: a free port, a Redis server, supervisord as a child, and no orphans."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import http.client
 import importlib.util
 import os
@@ -21,14 +20,11 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from generator.processes import CONFIGURATION, HOME
+from generator.state_folder import NotPossible
 
 LOOPBACK = "127.0.0.1"
 SET_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of prctl(2)
 EXITED = re.compile(r"exited: (?P<program>\S+) \((?P<how>.*)\)$")
-
-
-class NotPossible(Exception):
-    """The product cannot be started. The message is one sentence for the person at the terminal."""
 
 
 def port_problem(host: str, port: int) -> str:
@@ -80,67 +76,6 @@ def get(host: str, port: int, path: str, allowed_hosts: Sequence[str]) -> tuple[
         return 0, b""
     finally:
         connection.close()
-
-
-def lock(data_dir: Path, address: str) -> IO[str]:
-    """Return the held lock of a state folder. Every process of a copy holds it, until the last of them has ended.
-
-    Raises NotPossible when another copy runs on the folder, or some processes of one.
-    """
-    file = (data_dir / "up.lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        with file:
-            raise NotPossible(_why_locked(data_dir, file)) from None
-    file.seek(0)
-    file.truncate()
-    file.write(f"{address}\n{os.getpid()}")
-    file.flush()
-    return file
-
-
-def _why_locked(data_dir: Path, file: IO[str]) -> str:
-    file.seek(0)
-    where, _, up = file.read().partition("\n")
-    left = _holders(file)
-    if not left or not up.isdecimal() or int(up) in left:
-        return (
-            f"CharRNN Live already runs on {data_dir}, at {where or 'an unknown address'}; "
-            "stop it first, or choose another DATA_DIR and PORT."
-        )
-    named = ", ".join(f"{name} ({pid})" for pid, name in left.items())
-    pids = " ".join(map(str, left))
-    return (
-        f"Processes of an earlier start still run on {data_dir}: {named}. "
-        f"End them with `kill {pids}`, or `kill -9 {pids}` if they stay, and start again."
-    )
-
-
-def _holders(file: IO[str]) -> dict[int, str]:
-    """The other processes that have a file open, by their ids, with names; none where there is no /proc."""
-    wanted, found = os.fstat(file.fileno()), {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            opened = any(os.path.samestat(wanted, descriptor.stat()) for descriptor in _descriptors(folder))
-            if opened and int(folder.name) != os.getpid():
-                found[int(folder.name)] = _name(folder)
-    return dict(sorted(found.items()))
-
-
-def _descriptors(folder: Path) -> Iterator[Path]:
-    for descriptor in (folder / "fd").iterdir():
-        if descriptor.exists():
-            yield descriptor
-
-
-def _name(folder: Path) -> str:
-    """What supervisord calls a process, else the name of its program or Python module."""
-    environment = dict(pair.split("=", 1) for pair in (folder / "environ").read_text(errors="replace").split("\0") if "=" in pair)
-    if name := environment.get("SUPERVISOR_PROCESS_NAME"):
-        return name
-    words = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").split()
-    return words[words.index("-m") + 1] if "-m" in words[:-1] else Path(words[0]).name if words else "a process"
 
 
 def redis_server() -> str:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from generator import processes, supervision
-from generator.supervision import NotPossible
+from generator import processes, state_folder, supervision
+from generator.state_folder import NotPossible
 
 
 def test_an_installed_redis_is_preferred_to_valkey_and_to_the_one_in_the_wheel(
@@ -43,9 +43,39 @@ def test_the_address_of_redis_is_kept_while_its_port_is_free(tmp_path: Path) -> 
 
 def test_a_folder_is_locked_once_and_the_second_learns_the_address(tmp_path: Path) -> None:
     refused = pytest.raises(NotPossible, match=r"already runs on .*, at http://127\.0\.0\.1:8000/; stop it first")
-    with supervision.lock(tmp_path, "http://127.0.0.1:8000/"), refused:
-        supervision.lock(tmp_path, "http://127.0.0.1:9000/")
-    supervision.lock(tmp_path, "http://127.0.0.1:9000/").close()
+    with state_folder.lock(tmp_path, "http://127.0.0.1:8000/"), refused:
+        state_folder.lock(tmp_path, "http://127.0.0.1:9000/")
+    state_folder.lock(tmp_path, "http://127.0.0.1:9000/").close()
+
+
+def test_a_folder_open_to_others_is_closed_with_the_databases_inside(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    folder.mkdir()
+    for name in ("db.sqlite3", "db.sqlite3-wal", "mlflow.db"):
+        (folder / name).touch(0o644)
+    folder.chmod(0o755)
+    assert state_folder.close_to_others(folder) == (True, f"{folder} is closed to other users now; its mode was 755")
+    assert {entry.stat().st_mode & 0o777 for entry in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert state_folder.close_to_others(folder) == (True, "")
+    assert state_folder.open_to_others(folder) == ""
+
+
+def test_a_folder_that_many_use_stays_as_it_is_and_that_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "like-tmp"
+    folder.mkdir()
+    (folder / "db.sqlite3").touch(0o644)
+    folder.chmod(0o1777)
+    done, sentence = state_folder.close_to_others(folder)
+    assert (done, sentence) == (False, f"{folder} is open to other users (mode 1777)")
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+    assert (folder / "db.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_of_another_user_stays_as_it_is_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert state_folder.close_to_others(tmp_path) == (False, f"{tmp_path} belongs to another user ({tmp_path.owner()})")
 
 
 def test_a_free_port_is_no_problem() -> None:

@@ -101,7 +101,10 @@ def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
 
 @LINUX_ONLY
 class TestRunning:
-    def test_it_comes_up_serves_keeps_its_data_and_leaves_no_process(self, up: Open) -> None:
+    def test_it_comes_up_serves_keeps_its_data_and_leaves_no_process(self, up: Open, data_dir: Path) -> None:
+        data_dir.chmod(0o755)  # somebody made it by hand
+        database = data_dir / "db.sqlite3"
+        database.chmod(0o644)
         first = up()
         first.wait_ready()
         visitor = Visitor(first.base_url)
@@ -109,6 +112,11 @@ class TestRunning:
         made = visitor.submit(prompt="Kept", length=50)
         assert len(first.processes()) >= 6  # up, supervisord, web, worker, housekeeping, beat; redis overwrites its environment
         redis_url = redis_url_kept_from_others(first)
+        assert f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n" in first.said
+        open_to_others = {path for path in [data_dir, *data_dir.rglob("*")] if path.stat().st_mode & 0o077}
+        models = {path for folder in ("mlartifacts", "versions") for path in (data_dir / folder).rglob("*.*")}  # public, as copied
+        assert open_to_others <= models
+        assert {"db.sqlite3-wal", "web.log", "up.lock"} <= {path.name for path in data_dir.rglob("*")}
 
         assert first.interrupt() == 0
         assert first.processes() == {}
@@ -117,6 +125,7 @@ class TestRunning:
         second = up()
         second.wait_ready()
         assert "registering" not in second.said
+        assert "state folder" not in second.said
         visitor.base_url = second.base_url
         assert visitor.get(made["url"]).status_code == 200
         assert (second.data_dir / "redis-url").read_text() == redis_url  # so that a shell left open goes on working

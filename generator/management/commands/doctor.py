@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from generator import health, supervision
+from generator import health, state_folder, supervision
 from generator.health import Check
 
 
@@ -47,7 +47,9 @@ def _surroundings() -> Iterator[Check]:
     yield Check("python", sys.version_info >= (3, 11), version, "Install Python 3.11 or newer.")
     try:
         with tempfile.TemporaryFile(dir=settings.DATA_DIR):
-            yield Check("state folder", True, f"{settings.DATA_DIR}, writable")
+            problem = state_folder.open_to_others(settings.DATA_DIR)
+            advice = "Give it a folder of its own, or close this one: chmod 700, by its owner."
+            yield Check("state folder", not problem, problem or f"{settings.DATA_DIR}, writable", advice)
     except OSError as error:
         yield Check("state folder", False, f"{settings.DATA_DIR}: {error.strerror}", "Correct DATA_DIR or its permissions.")
 

@@ -15,7 +15,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from generator import processes
+from generator import processes, state_folder
 from generator.models import ModelVersion
 
 
@@ -26,6 +26,9 @@ class Command(BaseCommand):
     requires_system_checks = ()  # migrate and collectstatic would run them once more
 
     def handle(self, *args: Any, **options: Any) -> None:
+        closed, said = state_folder.close_to_others(settings.DATA_DIR)
+        if said:
+            self.stdout.write(f"{'✓' if closed else '✗'} state folder  {said}")
         call_command("check", stdout=io.StringIO())
         call_command("migrate", interactive=False, verbosity=0)
         self.stdout.write("✓ database      migrated")

@@ -23,9 +23,10 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from generator import health, processes, supervision
+from generator import health, processes, state_folder, supervision
 from generator.models import ModelVersion
-from generator.supervision import NotPossible, Supervisor
+from generator.state_folder import NotPossible
+from generator.supervision import Supervisor
 
 START_PATIENCE = 180.0  # seconds until all must be ready; the first start of a slow machine reads models from cold disks
 START_EXITS = 3  # a process that ended so often while starting will not come up by itself
@@ -56,7 +57,7 @@ class Command(BaseCommand):
     def _run(self, data_dir: Path, host: str, port: int) -> None:
         address = supervision.address(host, port)
         _check_folder(data_dir)
-        with supervision.lock(data_dir, address) as lock_file:
+        with state_folder.lock(data_dir, address) as lock_file:
             if problem := supervision.port_problem(host, port):
                 raise NotPossible(problem)
             server = self._choose_redis(data_dir)
