@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from generator.models import SEED_LIMIT, Generation, ModelVersion, Owner
 from generator.selectors import generation_of, live_version, version_choices
 from generator.services import Parameters
+from generator.typed import plain_newlines, stop_line, stop_of_line
 
 DEFAULTS: dict[str, Any] = {"prompt": "", "length": 500, "temperature": 0.7}
 
@@ -35,12 +36,31 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+class TypedField(forms.CharField):
+    """Text in which a line break is one character, before anything counts it."""
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(plain_newlines(value) if isinstance(value, str) else value)
+
+
 class StopField(forms.CharField):
     """Stop strings, one a line on a page, a list in JSON."""
 
+    def prepare_value(self, value: Any) -> Any:
+        """Return a list of stop strings as the lines that stand for them."""
+        if not isinstance(value, list):
+            return value
+        return "\n".join(stop_line(stop) for stop in value if stop and isinstance(stop, str))
+
     def to_python(self, value: Any) -> Any:
-        lines = value if isinstance(value, list) else (value or "").replace("\r\n", "\n").split("\n")
-        return [line for line in lines if line]
+        if isinstance(value, list):
+            return [plain_newlines(stop) if isinstance(stop, str) else stop for stop in value if stop != ""]
+        try:
+            return [stop_of_line(line) for line in plain_newlines(value or "").split("\n") if line]
+        except ValueError:
+            raise ValidationError(
+                "A backslash in a stop string stands before n, for a line break, or before a second backslash, for a backslash."
+            ) from None
 
     def validate(self, value: list[Any]) -> None:
         if not all(isinstance(line, str) and len(line) <= settings.STOP_MAX_LENGTH for line in value):
@@ -64,7 +84,7 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 class ClientKeyForm(forms.Form):
     """The key by which a submit that is sent twice makes one generation."""
 
-    client_key = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    client_key = TypedField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def clean_client_key(self) -> str:
         _encodable(self.cleaned_data["client_key"])
@@ -74,7 +94,7 @@ class ClientKeyForm(forms.Form):
 class GenerationForm(ClientKeyForm):
     """The parameters of one generation."""
 
-    prompt = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 4}))
+    prompt = TypedField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 4}))
     length = forms.IntegerField(min_value=1)
     temperature = forms.FloatField(min_value=0, max_value=settings.TEMPERATURE_MAX)
     top_k = forms.IntegerField(required=False, min_value=1)
@@ -95,7 +115,7 @@ class GenerationForm(ClientKeyForm):
         self.fields["top_p"].validators.append(_above_zero)
 
     def clean_prompt(self) -> str:
-        prompt: str = self.cleaned_data["prompt"].replace("\r\n", "\n").replace("\r", "\n")
+        prompt: str = self.cleaned_data["prompt"]
         _encodable(prompt)
         if len(unicodedata.normalize("NFKC", prompt)) > 2 * settings.PROMPT_MAX_LENGTH:
             raise ValidationError("The prompt becomes too long when its characters are written out. Please shorten it.")

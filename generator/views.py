@@ -24,6 +24,7 @@ from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_f
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
 from generator.sign_in import SignUpForm
+from generator.typed import stop_line
 
 View = Callable[..., HttpResponse]
 
@@ -60,9 +61,9 @@ def _filled_form(source: Generation | None) -> GenerationForm:
     """Return the desk's form with the parameters of an earlier generation, or with the defaults."""
     initial: dict[str, Any] = {**DEFAULTS, "client_key": uuid.uuid4().hex}
     if source:
-        names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
+        names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed")
         initial |= {name: getattr(source, name) for name in names}
-        initial |= {"stop": "\n".join(source.stop), "version": source.model_version.version, "parent": source.pk}
+        initial |= {"version": source.model_version.version, "parent": source.pk}
     return GenerationForm(initial=initial)
 
 
@@ -132,6 +133,7 @@ def generation_detail(request: HttpRequest, generation: Generation) -> HttpRespo
         "generation": generation,
         "stats": events.stats(generation),
         "replay": replays,
+        "stops": [stop_line(stop) for stop in generation.stop],
         "again_form": ClientKeyForm(initial={"client_key": uuid.uuid4().hex}),
     }
     return render(request, "generator/detail.html", context)

@@ -257,3 +257,31 @@ def test_the_shortcut_works_from_a_setting(page: Page) -> None:
     wait_for_end(page)
     assert fact(page, "offset") == 25
     expect(output(page)).to_be_visible()
+
+
+def test_a_prompt_of_many_lines_is_counted_as_typed_and_stop_strings_may_hold_a_line_break(
+    page: Page, problems: list[str]
+) -> None:
+    page.goto("/")
+    limit = int(page.get_by_label("The start of the text").get_attribute("data-limit") or 0)
+    prompt = "\n".join("a" * (limit // 2)) + "b"  # as long as may be; a browser sends each line break as two characters
+    begin(page, prompt + "c", length=20)
+    expect(page.locator("[data-counter]")).to_have_text(f"{limit + 1} of {limit}")
+    expect(page.get_by_label("The start of the text")).to_have_attribute("aria-invalid", "true")
+    problems.clear()  # the browser complains of the 400
+    page.get_by_label("The start of the text").fill(prompt)
+    expect(page.locator("[data-counter]")).to_have_text(f"{limit} of {limit}")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Stop strings").fill("\\n\\n\nzq\\\\\n")
+    page.get_by_role("button", name="Continue the text").click()
+    wait_for_end(page)
+    row = exported(page)
+    assert (row["prompt"], row["stop"]) == (prompt, ["\n\n", "zq\\"])
+
+    page.reload()
+    page.get_by_role("link", name="Edit and run").click()
+    expect(page.get_by_label("Stop strings")).to_have_value("\\n\\n\nzq\\\\")
+    page.get_by_role("button", name="Continue the text").click()
+    wait_for_end(page)
+    assert exported(page)["stop"] == row["stop"]
+    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "identical")

@@ -63,3 +63,22 @@ def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> No
     expect(length).to_have_attribute("aria-invalid", "true")
     expect(length).to_have_accessible_description(re.compile("greater than or equal to 1"))
     expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")
+
+
+def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_back(plain: Page) -> None:
+    plain.goto("/")
+    limit = int(plain.get_by_label("The start of the text").get_attribute("data-limit") or 0)
+    prompt = "\n".join("a" * (limit // 2))  # sent as half as many characters again
+    plain.get_by_label("The start of the text").fill(prompt)
+    plain.get_by_label("Length", exact=True).fill("20")
+    plain.get_by_text("More", exact=True).click()
+    plain.get_by_label("Stop strings").fill("\\n\\n\n\\odd")
+    plain.get_by_role("button", name="Continue the text").click()
+    stops = plain.get_by_label("Stop strings")
+    expect(stops).to_have_accessible_description(re.compile("A backslash in a stop string stands before n"))
+    expect(stops).to_have_value("\\n\\n\n\\odd")
+    stops.fill("\\n\\n\nodd")
+    with plain.expect_navigation(url=re.compile(r"/generations/[0-9a-f-]{36}/$")):
+        plain.get_by_role("button", name="Continue the text").click()
+    row = plain.request.get(f"{plain.url}export.json").json()
+    assert (row["prompt"], row["stop"]) == (prompt, ["\n\n", "odd"])

@@ -114,7 +114,8 @@ class TestRunning:
         redis_url = redis_url_kept_from_others(first)
         assert f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n" in first.said
         open_to_others = {path for path in [data_dir, *data_dir.rglob("*")] if path.stat().st_mode & 0o077}
-        models = {path for folder in ("mlartifacts", "versions") for path in (data_dir / folder).rglob("*.*")}  # public, as copied
+        copied = ("mlartifacts", "versions")  # models, which are public
+        models = {path for folder in copied for path in (data_dir / folder).rglob("*.*")}
         assert open_to_others <= models
         assert {"db.sqlite3-wal", "web.log", "up.lock"} <= {path.name for path in data_dir.rglob("*")}
 

@@ -1,0 +1,28 @@
+"""How what people type is read, whatever it came through: line breaks, and stop strings as lines of a page."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
+
+
+def plain_newlines(text: str) -> str:
+    """Return `text` with each line break as one newline, as the model reads it: browsers send CR LF, and a CR is one, too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def stop_line(stop: str) -> str:
+    r"""Return a stop string as one line: a line break as \n, a backslash as \\."""
+    return plain_newlines(stop).replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def stop_of_line(line: str) -> str:
+    """Return the stop string that a line stands for. Raises ValueError for a backslash before anything else."""
+    return _ESCAPED.sub(_unescape, line)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    if match[1] not in ("n", "\\"):
+        raise ValueError("a backslash that means nothing")
+    return "\n" if match[1] == "n" else "\\"
