@@ -9,10 +9,11 @@ from typing import Any, NoReturn, cast
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from generator import health, versions
 from generator.models import Generation, ModelVersion, Promotion, Worker
@@ -20,12 +21,21 @@ from generator.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
 PERMISSION = "generator.promote_modelversion"
+SWITCHES_SHOWN = 100  # of one version, the latest first; the ledger has them all
 
 admin.site.login_form = StaffSignInForm
 
 
+def foreign(text: str) -> SafeString:
+    """Return what a person or a model wrote so that it cannot turn the words around it: no direction of it leaves a <bdi>."""
+    return format_html("<bdi>{}</bdi>", text)
+
+
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that only the application writes."""
+    """Rows that only the application writes. The admin's own history knows nothing of them, so no page leads there."""
+
+    view_on_site = False  # a text's page is its owner's alone
+    change_form_template = "admin/read_only_form.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -41,14 +51,20 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class ModelVersionAdmin(ReadOnlyAdmin):
     """The registry's versions, with the action that makes one live."""
 
-    list_display = ("version", "live", "title", "validation_loss_shown", "characters_seen", "short_digest", "created_at")
-    list_filter = ("is_live",)
+    list_display = ("version", "live", "title_shown", "validation_loss_shown", "characters_seen", "short_digest", "created_at")
+    exclude = ("is_live",)
+    readonly_fields = ("live",)
     ordering = ("-version",)
     actions = ("make_live",)
+    change_form_template = "admin/change_form.html"  # with its history, which is that of its switches
 
-    @admin.display(description="live", boolean=True, ordering="is_live")
-    def live(self, version: ModelVersion) -> bool:
-        return version.is_live
+    @admin.display(description="live", ordering="is_live")
+    def live(self, version: ModelVersion) -> str:
+        return "live" if version.is_live else "–"
+
+    @admin.display(description="title", ordering="title")
+    def title_shown(self, version: ModelVersion) -> SafeString:
+        return foreign(version.title)
 
     @admin.display(description="nats/char")
     def validation_loss_shown(self, version: ModelVersion) -> str:
@@ -73,6 +89,17 @@ class ModelVersionAdmin(ReadOnlyAdmin):
                 said = f"The model registry is unavailable: it {registry.found}. {registry.advice} {texts}"
                 self.message_user(request, said, messages.WARNING)
         return super().changelist_view(request, extra_context)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the ledger's entries of this version, which are what happened to it."""
+        switches: QuerySet[Promotion] = Promotion.objects.none()
+        if object_id.isascii() and object_id.isdecimal() and len(object_id) < 10:
+            concerned = Q(to_version=object_id) | Q(from_version=object_id, outcome=Promotion.Outcome.DONE)
+            switches = Promotion.objects.filter(concerned).select_related("to_version", "from_version", "requested_by")
+        title = "What happened to this version"
+        context = {"title": title, "switches": switches[:SWITCHES_SHOWN], **(extra_context or {})}
+        answer: HttpResponse = super().history_view(request, object_id, context)
+        return answer
 
     def get_urls(self) -> list[URLPattern]:
         """Return the admin's addresses, the list behind its guard."""
@@ -122,7 +149,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         if promotion.outcome == Promotion.Outcome.DONE:
             self.message_user(request, f"{version} is live. Texts under way end on their own version.", messages.SUCCESS)
         elif promotion.outcome == Promotion.Outcome.REFUSED:
-            self.message_user(request, f"{version} was not made live: {promotion.evidence}", messages.ERROR)
+            said = format_html("{} was not made live: {}", version, foreign(promotion.evidence))
+            self.message_user(request, said, messages.ERROR)
         else:
             self.message_user(request, f"{version} is being checked; the ledger will say how it went.", messages.WARNING)
 
@@ -144,28 +172,63 @@ class PromotionAdmin(ReadOnlyAdmin):
     list_filter = ("outcome",)
 
     @admin.display(description="reason or evidence")
-    def why(self, promotion: Promotion) -> str:
-        return " ".join(filter(None, (promotion.reason, promotion.evidence)))
+    def why(self, promotion: Promotion) -> SafeString:
+        return format_html_join(" ", "<bdi>{}</bdi>", ((text,) for text in (promotion.reason, promotion.evidence) if text))
 
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
     """What was asked for and written."""
 
-    list_display = ("created_at", "state", "model_version", "owner_shown", "prompt_start", "length", "attempt", "worker_id")
+    list_display = ("created_at", "state", "version_shown", "owner_shown", "prompt_start", "length_shown")
     list_filter = ("state", "model_version")
     search_fields = ("prompt", "text")
     date_hierarchy = "created_at"
     list_select_related = ("model_version", "user")
     show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("owner_shown", "prompt", "text", "unknown_characters", "state", "finish_reason", "error")}),
+        (
+            "Asked for",
+            {"fields": ("length_shown", "temperature", "top_k", "top_p", "stop_shown", "seed", "model_version", "parent")},
+        ),
+        (
+            "How it went",
+            {
+                "fields": (
+                    ("created_at", "dispatched_at"),
+                    ("started_at", "first_character_at", "finished_at"),
+                    ("worker_id", "attempt", "failures"),
+                    "stop_asked_for",
+                )
+            },
+        ),
+    )
+    readonly_fields = ("created_at",)
+
+    @admin.display(description="version", ordering="model_version__version")
+    def version_shown(self, generation: Generation) -> int:
+        return generation.model_version.version
 
     @admin.display(description="owner")
-    def owner_shown(self, generation: Generation) -> str:
-        return str(generation.user) if generation.user else f"visitor {generation.visitor[:8]}"
+    def owner_shown(self, generation: Generation) -> SafeString:
+        return foreign(str(generation.user)) if generation.user else format_html("visitor {}", generation.visitor[:8])
 
     @admin.display(description="prompt")
-    def prompt_start(self, generation: Generation) -> str:
-        return generation.prompt[:60]
+    def prompt_start(self, generation: Generation) -> SafeString:
+        return foreign(generation.prompt[:60])
+
+    @admin.display(description="length", ordering="length")
+    def length_shown(self, generation: Generation) -> str:
+        return f"{generation.length:,}"
+
+    @admin.display(description="stop strings")
+    def stop_shown(self, generation: Generation) -> SafeString | str:
+        return format_html_join(" ", "<code><bdi>{}</bdi></code>", ((stop,) for stop in generation.stop)) or "–"
+
+    @admin.display(description="stop asked for")
+    def stop_asked_for(self, generation: Generation) -> str:
+        return "yes" if generation.cancel_requested else "–"
 
 
 @admin.register(Worker)
