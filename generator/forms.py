@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.http import HttpRequest
 
+from generator import ranges
 from generator.models import SEED_LIMIT, Generation, ModelVersion, Owner
 from generator.selectors import generation_of, live_version, version_choices
 from generator.services import Parameters
@@ -84,7 +85,14 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 class ClientKeyForm(forms.Form):
     """The key by which a submit that is sent twice makes one generation."""
 
-    client_key = TypedField(required=False, max_length=64, widget=forms.HiddenInput)
+    client_key = TypedField(required=False, max_length=ranges.CLIENT_KEY_LENGTH, widget=forms.HiddenInput)
+
+    live: ModelVersion | None = None  # for the words of what depends on it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.error_messages |= ranges.messages(name, self.live)
 
     def clean_client_key(self) -> str:
         _encodable(self.cleaned_data["client_key"])
@@ -105,6 +113,7 @@ class GenerationForm(ClientKeyForm):
     parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, owner: Owner | None = None, **kwargs: Any) -> None:
+        self.live = live_version()
         super().__init__(*args, **kwargs)
         self.owner = owner
         self.fields["version"].queryset = version_choices()  # type: ignore[attr-defined]
@@ -133,14 +142,20 @@ class GenerationForm(ClientKeyForm):
             return None
         if parent := generation_of(self.owner, parent_id):
             return parent
-        raise ValidationError("There is no such generation of yours.")
+        raise ValidationError(ranges.sentence("parent"))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        version = cleaned.get("version") or live_version()
-        if version and (cleaned.get("top_k") or 0) > version.vocabulary_size:
-            self.add_error("top_k", f"This model knows {version.vocabulary_size} characters; top-k cannot be more.")
+        version = self.chosen_version
+        if "top_k" in self.errors or (version and (cleaned.get("top_k") or 0) > version.vocabulary_size):
+            self.errors.pop("top_k", None)
+            self.add_error("top_k", ranges.sentence("top_k", version))
         return cleaned
+
+    @property
+    def chosen_version(self) -> ModelVersion | None:
+        """The version that would write: the one asked for, else the live one."""
+        return self.cleaned_data.get("version") or self.live
 
     def parameters(self) -> Parameters:
         """Return the validated submit."""
@@ -150,7 +165,7 @@ class GenerationForm(ClientKeyForm):
 
 def _above_zero(value: float) -> None:
     if value <= 0:
-        raise ValidationError("Ensure this value is greater than 0.")
+        raise ValidationError("", code="min_value")  # the field has the words for it
 
 
 def _encodable(text: str) -> None:
@@ -164,31 +179,32 @@ def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
     """Return the bound form of a submit by page or by JSON; what is left out has its default."""
     if request.content_type != "application/json":
         return GenerationForm({**DEFAULTS, **request.POST.dict()}, owner=owner)
-    body, errors = _json_body(request.body)
+    body, odd, problem = _json_body(request.body)
     form = GenerationForm({**DEFAULTS, **body}, owner=owner)
-    for name, message in errors.items():
-        form.add_error(name, message)
+    form.full_clean()
+    if problem:
+        form.add_error(None, problem)
+    for name in odd:
+        form.add_error(name, ranges.sentence(name, form.chosen_version))
     return form
 
 
-def _json_body(raw: bytes) -> tuple[dict[str, Any], dict[str | None, str]]:
-    """Return the fields of a JSON submit, and what is wrong with their types."""
+def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
+    """Return the fields of a JSON submit, the names of those of a wrong type, and what is wrong with the whole."""
     try:
         body = json.loads(raw, parse_constant=lambda name: f"<{name}>")
     except (ValueError, RecursionError):
-        return {}, {None: "The body is not JSON."}
+        return {}, [], "The body is not JSON."
     if not isinstance(body, dict):
-        return {}, {None: "The body is not a JSON object."}
-    errors: dict[str | None, str] = {}
-    for name, value in list(body.items()):
+        return {}, [], "The body is not a JSON object."
+    fields: dict[str, Any] = {}
+    odd, problem = [], ""
+    for name, value in body.items():
         types = _JSON_TYPES.get(name)
         if types is None:
-            errors[None] = f"There is no parameter {name[:40]!r}."
-            del body[name]
-        elif isinstance(value, int) and abs(value) >= _HUGE:
-            errors[name] = "This number is out of range."
-            del body[name]
-        elif isinstance(value, bool) or not isinstance(value, types):
-            errors[name] = "This is of the wrong type."
-            del body[name]
-    return body, errors
+            problem = f"There is no parameter {name[:40]!r}."
+        elif isinstance(value, bool) or not isinstance(value, types) or (isinstance(value, int) and abs(value) >= _HUGE):
+            odd.append(name)
+        else:
+            fields[name] = value
+    return fields, odd, problem

@@ -23,7 +23,7 @@ export function showErrors(form, errors, message, lead = true) {
 /** Return an error for each number field that holds something else; browsers send those as if they were empty. */
 export function unreadableNumbers(form) {
   const bad = [...form.elements].filter((field) => field.validity?.badInput);
-  return Object.fromEntries(bad.map((field) => [field.name, ["Enter a number."]]));
+  return Object.fromEntries(bad.map((field) => [field.name, [field.dataset.rule]]));
 }
 
 function setError(form, place, sentence) {

@@ -140,7 +140,9 @@ def test_errors_stand_at_their_fields_and_the_first_has_the_focus(page: Page, pr
     for name in ("Length", "Temperature", "Seed"):
         field = page.get_by_label(name, exact=True)
         expect(field).to_have_attribute("aria-invalid", "true")
-        expect(field).to_have_accessible_description(re.compile(r"(Ensure|Enter) "))
+        expect(field).to_have_accessible_description(
+            re.compile(rf"{name} is a .*number from 0|{name} is a whole number from 1 to 20,000")
+        )
     expect(page.get_by_label("The start of the text")).to_have_value("Once upon a time")
     expect(page).to_have_url(re.compile("/$"))
     assert all("400" in problem for problem in problems)

@@ -61,7 +61,7 @@ def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> No
     plain.get_by_role("button", name="Continue the text").click()
     length = plain.get_by_label("Length", exact=True)
     expect(length).to_have_attribute("aria-invalid", "true")
-    expect(length).to_have_accessible_description(re.compile("greater than or equal to 1"))
+    expect(length).to_have_accessible_description(re.compile(r"Length is a whole number from 1 to 20,000\."))
     expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")
 
 

@@ -1,0 +1,39 @@
+"""What each parameter of a generation may be, in the words that the page and the JSON interface share."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from generator.models import SEED_LIMIT, ModelVersion
+
+CLIENT_KEY_LENGTH = 64
+NO_TEXT = "This holds the NUL character (U+0000), which is no part of a text."
+
+
+def sentence(name: str, version: ModelVersion | None = None) -> str:
+    """Return what a field may hold; the range of top-k is the vocabulary of the `version`."""
+    known = f"from 1 to {version.vocabulary_size:,}" if version else "of 1 or more"
+    return {
+        "prompt": "The prompt is text.",
+        "length": f"Length is a whole number from 1 to {settings.GENERATION_MAX_LENGTH:,}.",
+        "temperature": f"Temperature is a number from 0 to {settings.TEMPERATURE_MAX:g}.",
+        "top_k": f"Top-k is a whole number {known}, or empty for all characters.",
+        "top_p": "Top-p is a number above 0 and up to 1, or empty for all characters.",
+        "seed": f"Seed is a whole number from 0 to {SEED_LIMIT - 1:,}, or empty for a new one.",
+        "stop": "Stop strings are a list of texts.",
+        "version": "Model version is the number of a version in the list, or empty for the live one.",
+        "parent": "The parent is the id of a text of yours.",
+        "client_key": f"A client key is text of at most {CLIENT_KEY_LENGTH} characters.",
+    }[name]
+
+
+def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
+    """Return the sentences of a field for everything that Django may find wrong with it."""
+    said = dict.fromkeys(
+        ("required", "invalid", "invalid_choice", "min_value", "max_value", "max_length"), sentence(name, version)
+    )
+    if name == "prompt":
+        said["max_length"] = (
+            f"The prompt may have {settings.PROMPT_MAX_LENGTH:,} characters at most; this one has %(show_value)d."
+        )
+    return said | {"null_characters_not_allowed": NO_TEXT}
