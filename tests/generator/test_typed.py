@@ -39,7 +39,7 @@ def test_a_line_break_counts_as_one_character_of_a_prompt(
     assert Generation.objects.get().prompt == "\n".join("a" * 1000) + "b"
     refused = submit(client, prompt=line_break.join("a" * 1001))
     assert refused.status_code == 400
-    assert "it has 2001" in refused.json()["errors"]["prompt"][0]
+    assert "this one has 2001" in refused.json()["errors"]["prompt"][0]
 
 
 @pytest.mark.parametrize("line_break", BREAKS)
