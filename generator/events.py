@@ -107,6 +107,31 @@ class CancelMessage(TypedDict):
     id: str
 
 
+def parse_cancel(message: object) -> UUID:
+    """Return which generation a message to the workers is to stop. Raises ValueError on what is none of ours."""
+    match message:
+        case {"type": "generation.cancel", "id": str(name)}:
+            return UUID(name)
+    raise ValueError("it is no cancel")
+
+
+def parse_live(message: Any) -> FrameMessage | ChangedMessage:
+    """Return a message to the sockets of a generation. Raises ValueError on what is none of ours."""
+    match message:
+        case {"type": "generation.changed"}:
+            return {"type": "generation.changed"}
+        case {
+            "type": "generation.frame",
+            "attempt": int(),
+            "frame": {"offset": int(offset), "text": str(text), "surprisal": list(bits)},
+        }:
+            if offset < 0 or len(text) != len(bits):
+                raise ValueError("the frame does not fit its text")
+            known: FrameMessage = message
+            return known
+    raise ValueError("it is no frame and tells of no change")
+
+
 class ClientCancel(TypedDict):
     """Browser → consumer: stop the generation."""
 

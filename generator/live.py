@@ -10,6 +10,8 @@ from weakref import WeakSet
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
+from generator import events
+
 logger = logging.getLogger(__name__)
 KEPT = 64  # messages; a consumer that waits for the database need not have more
 PATIENCE = 2.0  # seconds; with Redis away or stuck a socket follows the row instead
@@ -41,7 +43,7 @@ class LiveChannel:
         self._layer = layer
         self._name = name
         self._groups: list[str] = []
-        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(KEPT)
+        self._messages: asyncio.Queue[events.FrameMessage | events.ChangedMessage] = asyncio.Queue(KEPT)
         self._pump = asyncio.create_task(self._take_over())
 
     @classmethod
@@ -65,13 +67,17 @@ class LiveChannel:
             logger.warning("a socket follows its row only: %s", error)
         self._groups.append(group)
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> events.FrameMessage | events.ChangedMessage:
         """Return the next message."""
         return await self._messages.get()
 
     async def _take_over(self) -> None:
         while True:
-            message = await self._layer.receive(self._name)
+            try:
+                message = events.parse_live(await self._layer.receive(self._name))
+            except Exception as error:  # also what the layer cannot read; it is gone, and what it left out is read elsewhere
+                logger.warning("rejected a message to a socket: %r", error)
+                continue
             if self._messages.full():
                 self._messages.get_nowait()
             self._messages.put_nowait(message)

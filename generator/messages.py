@@ -34,7 +34,7 @@ class Message:
     args: list[Any]
     kwargs: dict[str, Any]
 
-    def as_sent(self, queue: str) -> bytes:
+    def encoded(self, queue: str) -> bytes:
         """Return the message as kombu's Redis transport writes it, with nothing in it that is not said here."""
         body = json.dumps([self.args, self.kwargs, AFTERWARDS]).encode()
         headers: dict[str, Any] = {"lang": "py", "task": self.task, "id": self.id, "root_id": self.id, "parent_id": None}
@@ -68,7 +68,7 @@ def checked(raw: bytes, queue: str, tasks: Mapping[str, Callable[..., Any]]) -> 
     if message.task not in tasks:
         raise Junk(f"no task of this queue is named {message.task[:80]!r}")
     _check_arguments(tasks[message.task], message)
-    return message.as_sent(queue)
+    return message.encoded(queue)
 
 
 def _call(body: Any, encoding: Any) -> tuple[list[Any], dict[str, Any]]:

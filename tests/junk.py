@@ -8,6 +8,8 @@ import pickle
 import uuid
 from typing import Any
 
+from channels_redis.serializers import registry
+
 GENERATE, HOUSEKEEPING = "generate", "housekeeping"
 TASKS = {GENERATE: "generator.tasks.generate", HOUSEKEEPING: "generator.tasks.promote"}
 ARGUMENTS: dict[str, list[Any]] = {GENERATE: [str(uuid.uuid4())], HOUSEKEEPING: [10**9]}
@@ -124,3 +126,40 @@ def odd(queue: str) -> dict[str, bytes]:
         "a group": {"group": [1], "chord": {"x": 1}, "root_id": [2], "stamps": 5, "stamped_headers": 7},
     }
     return {name: json.dumps(message(queue, headers=fields)).encode() for name, fields in headers.items()}
+
+
+def layer_junk() -> dict[str, bytes]:
+    """Return what may come over the channel layer by mistake or by malice, by name. None is a message of ours."""
+    serialize = registry.get_serializer("msgpack").serialize
+    frame = {"type": "chars", "offset": 0, "text": "x", "surprisal": [1.0]}
+    values: dict[str, Any] = {
+        "a number": 42,
+        "nothing": None,
+        "a list": [1, 2],
+        "a text": "generation.cancel",
+        "no type": {"id": str(uuid.uuid4())},
+        "an unknown type": {"type": "os.system", "id": str(uuid.uuid4())},
+        "a number for a type": {"type": 1},
+        "a handler of the socket's own": {"type": "websocket.disconnect", "code": 1},
+        "another handler": {"type": "current.owner"},
+        "no id": {"type": "generation.cancel"},
+        "an id that is no UUID": {"type": "generation.cancel", "id": "x"},
+        "a number for an id": {"type": "generation.cancel", "id": 42},
+        "bytes for an id": {"type": "generation.cancel", "id": b"\xff"},
+        "a list for an id": {"type": "generation.cancel", "id": [1]},
+        "no frame": {"type": "generation.frame", "attempt": 1},
+        "a number for a frame": {"type": "generation.frame", "attempt": 1, "frame": 1},
+        "a frame without text": {"type": "generation.frame", "attempt": 1, "frame": {"offset": 0}},
+        "a text for an offset": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "offset": "0"}},
+        "an offset below nothing": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "offset": -1}},
+        "a text for an attempt": {"type": "generation.frame", "attempt": "1", "frame": frame},
+        "a number for the text": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "text": 1}},
+        "too few surprisals": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "text": "xy"}},
+    }
+    raw = {
+        "no bytes": b"",
+        "too short": b"x",
+        "no message": b"\xc1" * 40,
+        "cut off": serialize({"type": "generation.cancel"})[:-3],
+    }
+    return {name: serialize(value) for name, value in values.items()} | raw

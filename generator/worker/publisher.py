@@ -18,7 +18,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from generator import stream_log
-from generator.events import WORKERS_GROUP, CharsFrame, FrameMessage, group_name
+from generator.events import WORKERS_GROUP, CharsFrame, FrameMessage, group_name, parse_cancel
 from ml.engine import Stream
 
 logger = logging.getLogger(__name__)
@@ -157,14 +157,25 @@ class Publisher:
 
     async def _listen(self) -> None:
         """Wait for cancels; while Redis is away the checkpoints find them on the rows."""
+        layer, channel = get_channel_layer(), ""
         while True:
             try:
-                layer = get_channel_layer()
-                channel = await layer.new_channel()
+                channel = channel or await layer.new_channel()  # one for good: what a second leaves behind nobody empties
                 await layer.group_add(WORKERS_GROUP, channel)
                 while True:
-                    message = await layer.receive(channel)
-                    self._on_cancel(UUID(message["id"]))
+                    await self._obey(layer, channel)
             except (RedisError, OSError) as error:
                 self._note(error)
-                await asyncio.sleep(REDIS_PAUSE)
+            except Exception:
+                logger.exception("listening for cancels failed; it is tried again")
+            await asyncio.sleep(REDIS_PAUSE)
+
+    async def _obey(self, layer: Any, channel: str) -> None:
+        try:
+            generation_id = parse_cancel(await layer.receive(channel))
+        except (RedisError, OSError):
+            raise
+        except Exception as error:  # also what the layer cannot read; it is gone, and the row says whether a text must stop
+            logger.warning("rejected a message to the workers: %r", error)
+            return
+        self._on_cancel(generation_id)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from channels_redis.serializers import registry
 from redis import Redis
 
-from tests.integration.test_stream import export
-from tests.junk import GENERATE, HOUSEKEEPING, NO_UUID, junk, odd
-from tests.stack import Stack, wait_until
+from tests.integration.test_stream import export, text_of
+from tests.junk import GENERATE, HOUSEKEEPING, NO_UUID, junk, layer_junk, odd
+from tests.stack import Stack, frames_until_end, wait_until
 
 PREFIX = "charrnn:"
 
@@ -79,3 +81,34 @@ def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(stack: 
     assert stack.is_running("housekeeping")
     assert stack.pid("housekeeping") == pid
     wait_until(lambda: nothing_left(redis), "nothing is kept that could come back", 10)
+
+
+def rejected_since(stack: Stack, name: str, known: int) -> int:
+    return sum("rejected" in line for line in lines(stack, name)[known:])
+
+
+def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(stack: Stack, redis: Redis) -> None:
+    visitor, known, table = stack.visitor(), len(lines(stack, "worker")), layer_junk()
+    for raw in table.values():
+        redis.publish("charrnn__group__workers", raw)
+    wait_until(lambda: rejected_since(stack, "worker", known) == len(table), "each is rejected in a line", 10)
+    running = visitor.submit(length=20_000)["id"]
+    wait_until(lambda: export(visitor, running)["state"] == "running", "it is written", 10)
+    # Straight to the worker: the row says nothing of a cancel, which its checkpoints would find.
+    message = registry.get_serializer("msgpack").serialize({"type": "generation.cancel", "id": running})
+    redis.publish("charrnn__group__workers", message)
+    wait_until(lambda: export(visitor, running)["state"] == "cancelled", "the worker listens", 10)
+    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+
+
+async def test_junk_among_the_frames_of_a_text_costs_a_line_each_and_the_page_gets_it_all(stack: Stack, redis: Redis) -> None:
+    visitor, known, table = stack.visitor(), len(lines(stack, "web")), layer_junk()
+    generation_id = visitor.submit(length=4_000)["id"]
+    async with visitor.socket(generation_id) as socket:
+        first = json.loads(await socket.recv())
+        for raw in table.values():
+            redis.publish(f"charrnn__group__generation.{generation_id.replace('-', '')}", raw)
+        frames = [first, *await frames_until_end(socket)]
+    assert text_of(frames) == export(visitor, generation_id)["text"]
+    wait_until(lambda: rejected_since(stack, "web", known) == len(table), "each is rejected in a line", 10)
+    assert not [line for line in lines(stack, "web")[known:] if "Traceback" in line or line.startswith(" ")]
