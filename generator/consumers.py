@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,10 +20,11 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from generator import events, selectors, services
+from generator.database import passing
 from generator.follower import QUIET, Follower
 from generator.limits import Rate, SocketPlaces
 from generator.live import LiveChannel
-from generator.models import Owner
+from generator.models import Generation, Owner
 from generator.owners import scope_address, socket_owner
 from generator.rows import in_thread
 
@@ -36,6 +38,7 @@ SESSION_CHECK_EVERY = 30.0  # seconds; a socket outlives a sign-out
 class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """`/ws/generations/<uuid>/?after=<offset>`; frames as in generator/events.py."""
 
+    live: LiveChannel | None = None
     follower: Follower | None = None
     places: SocketPlaces | None = None
     watcher: asyncio.Task[None] | None = None
@@ -46,9 +49,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Serve one socket, with live frames if Redis is there, else from the row; leave nothing behind, however it ends."""
         self.scope, self.base_send = scope, send
         self.rate = Rate(settings.SOCKET_MAX_MESSAGES_PER_SECOND)
-        self.live = await LiveChannel.open()
-        sources = [receive, self.live.receive] if self.live else [receive]
         try:
+            await self.dispatch(await receive())  # "connect", and nothing else comes before it
+            sources = [receive, self.live.receive] if self.live else [receive]
             await await_many_dispatch(sources, self.dispatch)
         except (StopConsumer, Disconnected):  # the latter: the client left while a frame was on its way
             pass
@@ -69,48 +72,48 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
-        await self.accept()  # only an accepted socket can be closed with a code of ours
+        """Accept first: only an accepted socket can be closed with a code of ours, and the server sends away who waits for it."""
+        await self.accept()
         try:
-            if code := await self.refusal() or await self.start():
+            if code := await self.open():
                 await self.close(code)
         except DatabaseError as error:
+            if not passing(error):
+                raise
             logger.warning("a socket is sent away, the database is busy or away: %s", error)
             await self.close(BUSY)
 
-    async def refusal(self) -> int | None:
-        """Return the close code for who may not watch, and remember owner and generation of who may."""
-        owner = await self.current_owner()
+    async def open(self) -> int | None:
+        """Begin to follow; return the close code for who may not watch. Owner and row come from one trip to the database."""
+        wanted = _uuid(self.scope["url_route"]["kwargs"]["generation_id"])
+        self.live = await LiveChannel.open()
+        if self.live and wanted:
+            await self.live.join(events.group_name(wanted))  # what comes before the snapshot is dropped
+        owner, found = await in_thread(_look)(self.scope["cookies"], wanted)
         if owner is None:
             return NOT_SIGNED_IN
+        if found is None:
+            return NOT_YOURS
         self.owner = owner
-        try:
-            self.generation_id = UUID(self.scope["url_route"]["kwargs"]["generation_id"])
-        except ValueError:
-            return NOT_YOURS
-        if not await in_thread(selectors.generation_exists)(self.owner, self.generation_id):
-            return NOT_YOURS
         if self.live:  # without Redis there is nothing to count in
-            self.places = SocketPlaces(self.owner, scope_address(self.scope))
+            self.places = SocketPlaces(owner, scope_address(self.scope))
             if not await self.places.take():
                 return TOO_MANY
+        await self.start(*found)
         return None
 
-    async def start(self) -> int | None:
-        """Begin to follow; return the close code for when that cannot be done now."""
-        if self.live:
-            await self.live.join(events.group_name(self.generation_id))
-        follower = Follower(self.generation_id, self.owner, self.send_frame)
+    async def start(self, generation: Generation, place: int | None) -> None:
+        self.generation_id = generation.pk
+        follower = Follower(generation.pk, self.owner, self.send_frame)
         try:
             after = events.parse_offset(self.scope["query_string"])
         except events.ClientError as error:
             await self.refuse(error)
             after = 0
-        if not await follower.start(after):
-            return BUSY
+        await follower.start(after, generation, place)
         self.follower = follower
         await self.close_if_over()
         self.watcher = asyncio.create_task(self.watch())
-        return None
 
     async def current_owner(self) -> Owner | None:
         return await in_thread(socket_owner)(self.scope["cookies"])
@@ -154,6 +157,8 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         await in_thread(services.generation_cancel)(generation=generation)
                 return
             except DatabaseError as error:
+                if not passing(error):
+                    raise
                 logger.warning("generation %s: the cancel is tried again: %s", self.generation_id, error)
                 await asyncio.sleep(QUIET)
 
@@ -181,7 +186,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def watch(self) -> None:
         """Once a second see to gaps, the heartbeat, the place and the session, until the socket closes."""
-        checked = time.monotonic()
+        checked = time.monotonic() - random.uniform(0, SESSION_CHECK_EVERY)  # those that came together do not ask together
         while self.follower and not self.follower.gone:
             await asyncio.sleep(QUIET)
             try:
@@ -194,7 +199,24 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await self.close_if_over()
             except Disconnected:
                 return
-            except DatabaseError as error:
-                logger.warning("generation %s: the database is busy or away: %s", self.generation_id, error)
-            except Exception:
-                logger.exception("generation %s: the quiet check failed; it is tried again", self.generation_id)
+            except Exception as error:
+                if passing(error):
+                    logger.warning("generation %s: the database is busy or away: %s", self.generation_id, error)
+                else:
+                    logger.exception("generation %s: the quiet check failed; it is tried again", self.generation_id)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _look(
+    cookies: dict[str, str], generation_id: UUID | None
+) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
+    """Return who asks, and their generation with its place in the queue; None for what is not theirs."""
+    owner = socket_owner(cookies)
+    watched = (owner, generation_id) if owner and generation_id else None
+    return owner, selectors.watched_rows([watched]).get(watched) if watched else None

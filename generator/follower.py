@@ -20,9 +20,10 @@ from django.db import DatabaseError
 from redis.exceptions import RedisError
 
 from generator import events, selectors, stream_log
+from generator.database import passing
 from generator.events import CharsFrame, Frame
 from generator.models import Generation, Owner
-from generator.rows import in_thread
+from generator.rows import Batched
 
 logger = logging.getLogger(__name__)
 PIECE = 4_000  # characters in a frame; daphne bounds the size of messages in both directions
@@ -30,6 +31,8 @@ ALIVE_EVERY = 5.0  # seconds
 FILL_PAUSE = 0.2  # seconds between looks at log and row while a gap stays
 QUIET = 1.0  # seconds without a live frame after which the log and the row are asked
 ENTRIES = 100  # of the log read at once
+
+_rows = Batched(selectors.watched_rows)
 
 
 class Follower:
@@ -64,12 +67,9 @@ class Follower:
         """Tell whether the client has confirmed nothing for too long, although it was its turn."""
         return (self.full or self.ended) and time.monotonic() - self._room_at >= settings.SOCKET_STALLED
 
-    async def start(self, after: int) -> bool:
-        """Send the snapshot; False when the row cannot be read now. Join the group first, so that nothing falls between."""
+    async def start(self, after: int, generation: Generation, place: int | None) -> None:
+        """Send the snapshot of a row. Join the group before it is read, so that nothing falls between."""
         async with self._lock:
-            generation = await self._load()
-            if generation is None:
-                return self.gone
             text = await self._text_so_far(generation)
             self.position = self.confirmed = min(after, len(text))
             first = text[self.position : self.position + PIECE]
@@ -82,7 +82,7 @@ class Follower:
                     "state": generation.state,
                     "length": generation.length,
                     "unknown_characters": generation.unknown_characters,
-                    "queue_position": await self._place(generation),
+                    "queue_position": place,
                 }
             )
             self.position += len(first)
@@ -90,7 +90,6 @@ class Follower:
             if self.position < len(text):
                 self._cursor = stream_log.Cursor()  # what did not fit is read again
             await self._end_if_ended(generation)
-            return True
 
     async def confirm(self, offset: int) -> None:
         """Note that the client has everything up to `offset`, and go on if that makes room.
@@ -139,8 +138,8 @@ class Follower:
 
     async def _say_state(self) -> None:
         self._said = time.monotonic()
-        if not self.ended and (generation := await self._load()):
-            place = await self._place(generation)
+        if not self.ended and (found := await self._load()):
+            generation, place = found
             await self._send({"type": "alive", "state": generation.state, "queue_position": place})
 
     async def _text_so_far(self, generation: Generation) -> str:
@@ -157,7 +156,8 @@ class Follower:
         """Read on in the log; what it does not have comes from the row, and then the log may go on again."""
         self._filled = time.monotonic()
         await self._forward_log()
-        if generation := await self._load():
+        if found := await self._load():
+            generation, _ = found
             before = self.position
             await self._send_text(generation.text)
             if self.position > before:
@@ -211,16 +211,14 @@ class Follower:
         self._log_away = False
         return entries
 
-    async def _place(self, generation: Generation) -> int | None:
-        if generation.state != Generation.State.QUEUED:
-            return None
-        return await in_thread(selectors.queue_position)(generation)
-
-    async def _load(self) -> Generation | None:
+    async def _load(self) -> tuple[Generation, int | None] | None:
+        """Return the row and its place in the queue; None when it is gone, or cannot be read now."""
         try:
-            generation = await in_thread(selectors.generation_row)(self._owner, self._id)
-        except DatabaseError as error:  # busy or restarting; the next check tries again
+            found = await _rows.get((self._owner, self._id))
+        except DatabaseError as error:
+            if not passing(error):
+                raise
             logger.warning("generation %s: the row cannot be read: %s", self._id, error)
             return None
-        self.gone = generation is None
-        return generation
+        self.gone = found is None
+        return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Awaitable
@@ -28,16 +29,41 @@ LEASE = 15_000  # milliseconds a socket's place outlives its web process
 RENEW_EVERY = 5.0  # seconds
 PATIENCE = 0.5  # seconds; a Redis that is stuck must hold up nobody
 
+# Where this web process listens, and which of those that have listened there it is. One that was killed left the places of its
+# sockets behind, and all of these come back at once: they must not find their own places taken.
+SEAT = f"{socket.gethostname()}:{settings.PORT}"
+SITTING = uuid.uuid4().hex
+
 # Takes a place under every key, or under none. A place is a member whose score is the moment it was taken, by Redis' own
-# clock; after its lifetime it is free again. A limit of 0 is not asked: it renews what is held. Returns the number of the key
+# clock; after its lifetime it is free again. That of a socket names seat and sitting, seat|sitting|…, and is free as soon as
+# another process takes places at that seat. A limit of 0 is not asked: it renews what is held. Returns the number of the key
 # that is full, 0 for none, and in how many milliseconds its next place is free.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime = tonumber(ARGV[2])
+local function seat_of(member) return member:match('^([^|]+)|([^|]+)|') end
+local seat, sitting = seat_of(ARGV[1])
+if seat then
+  redis.call('HSET', 'charrnn:seats', seat, sitting)
+  redis.call('PEXPIRE', 'charrnn:seats', lifetime)
+end
+local function free_places_of_the_dead(key)
+  local seats = redis.call('HGETALL', 'charrnn:seats')
+  local sits = {}
+  for i = 1, #seats, 2 do sits[seats[i]] = seats[i + 1] end
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    local its_seat, its_sitting = seat_of(member)
+    if its_seat and sits[its_seat] and sits[its_seat] ~= its_sitting then redis.call('ZREM', key, member) end
+  end
+end
 for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now - lifetime)
   local limit, taken = tonumber(ARGV[i + 2]), redis.call('ZCARD', key)
+  if seat and limit > 0 and taken >= limit then
+    free_places_of_the_dead(key)
+    taken = redis.call('ZCARD', key)
+  end
   if limit > 0 and taken >= limit then
     local next_free = redis.call('ZRANGE', key, taken - limit, taken - limit, 'WITHSCORES')
     return {i, next_free[2] + lifetime - now}
@@ -93,7 +119,7 @@ class SocketPlaces:
         self._limits = {f"charrnn:sockets:{who}": settings.OWNER_MAX_SOCKETS}
         if address:
             self._limits[f"charrnn:sockets:address:{address}"] = settings.ADDRESS_MAX_SOCKETS
-        self._member = uuid.uuid4().hex
+        self._member = f"{SEAT}|{SITTING}|{uuid.uuid4().hex}"
         self._taken_at = 0.0
 
     async def take(self) -> bool:

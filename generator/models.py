@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +152,11 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         if owner is None or not (owner.user_id or owner.visitor):
             return self.none()
         return self.filter(**owner.fields)
+
+    def owned_by_each(self, asked: Collection[tuple[Owner, uuid.UUID]]) -> dict[tuple[Owner, uuid.UUID], Generation]:
+        """Return by owner and id, in one query, what `owned_by` finds for each: what is another's is left out."""
+        rows = self.in_bulk({generation_id for _, generation_id in asked})
+        return {(owner, key): row for owner, key in asked if (row := rows.get(key)) and row.owner == owner}
 
     def held_by(self, generation_id: uuid.UUID, attempt: int) -> GenerationQuerySet:
         """The row as long as this attempt is its one writer; a stale attempt finds nothing."""

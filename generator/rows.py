@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar, cast
+from itertools import islice
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from asgiref.sync import SyncToAsync
 from django.db import connection
 
 P = ParamSpec("P")
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+BATCH = 32  # rows read at once; each may hold a long text
 
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="rows")
 
@@ -31,3 +35,39 @@ class _InThread(SyncToAsync[P, R]):
 def in_thread(function: Callable[P, R], threads: ThreadPoolExecutor = _threads) -> Callable[P, Awaitable[R]]:
     """Return `function` as a coroutine function that runs on one of `threads`. It must leave no transaction open."""
     return cast("Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=threads))
+
+
+class Batched(Generic[K, R]):
+    """Reads what many ask for in one go: three hundred sockets look at their rows every second, and all at once after a restart.
+
+    Who asks while a read is under way is answered by the next one, so nobody sees rows older than their question.
+    """
+
+    def __init__(self, read: Callable[[list[K]], dict[K, R]]) -> None:
+        self._read = in_thread(read)
+        self._asked: dict[K, asyncio.Future[R | None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def get(self, key: K) -> R | None:
+        """Return what is there under `key` now, or None. Raises what the read raises."""
+        if key not in self._asked:
+            self._asked[key] = asyncio.get_running_loop().create_future()
+        answer = self._asked[key]
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._answer_all())
+        return await asyncio.shield(answer)  # others may wait for the same one
+
+    async def _answer_all(self) -> None:
+        while self._asked:
+            batch = dict(islice(self._asked.items(), BATCH))
+            for key in batch:
+                del self._asked[key]
+            try:
+                found = await self._read(list(batch))
+            except Exception as error:
+                for answer in batch.values():
+                    answer.set_exception(error)
+                    answer.exception()  # seen, even if whoever asked has left meanwhile
+            else:
+                for key, answer in batch.items():
+                    answer.set_result(found.get(key))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from django.db.models.query import QuerySet
 from generator.models import Generation, ModelVersion, Owner
 
 EXCERPT = 240  # characters of prompt and text in a list
+Watched = tuple[Owner, UUID]
 
 
 def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None:
@@ -19,14 +22,16 @@ def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None
     return Generation.objects.owned_by(owner).select_related("model_version", "parent").filter(pk=generation_id).first()
 
 
-def generation_exists(owner: Owner | None, generation_id: UUID) -> bool:
-    """Tell whether the owner has such a generation."""
-    return Generation.objects.owned_by(owner).filter(pk=generation_id).exists()
-
-
 def generation_row(owner: Owner | None, generation_id: UUID) -> Generation | None:
-    """Return what `generation_of` does, without version and parent: sockets read it often."""
+    """Return what `generation_of` does, without version and parent."""
     return Generation.objects.owned_by(owner).filter(pk=generation_id).order_by().first()
+
+
+def watched_rows(asked: Collection[Watched]) -> dict[Watched, tuple[Generation, int | None]]:
+    """Return each owner's generation with its place in the queue, in two queries for all; none for what is not theirs."""
+    rows = Generation.objects.owned_by_each(asked)
+    places = queue_positions(rows.values())
+    return {key: (row, places.get(row.pk)) for key, row in rows.items()}
 
 
 def generation_list(owner: Owner | None, *, query: str = "", version: int | None = None, state: str = "") -> QuerySet[Generation]:
@@ -46,12 +51,13 @@ def generation_list(owner: Owner | None, *, query: str = "", version: int | None
     )
 
 
-def queue_position(generation: Generation) -> int | None:
-    """Return 1 for the next generation a worker will take, counting up; None when it does not wait."""
-    if generation.state != Generation.State.QUEUED:
-        return None
-    ahead = Generation.objects.filter(state=Generation.State.QUEUED, created_at__lt=generation.created_at)
-    return ahead.count() + 1
+def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:
+    """Return the place of each that waits: 1 for the next a worker will take, counting up. One query; the queue is bounded."""
+    waiting = [generation for generation in generations if generation.state == Generation.State.QUEUED]
+    if not waiting:
+        return {}
+    queue = sorted(Generation.objects.filter(state=Generation.State.QUEUED).values_list("created_at", flat=True))
+    return {generation.pk: bisect_left(queue, generation.created_at) + 1 for generation in waiting}
 
 
 def replay_verdict(generation: Generation) -> str:

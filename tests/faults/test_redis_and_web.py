@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import requests
 from redis import Redis
 
-from tests.faults.harness import LENGTH, LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, References, in_background
+from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, in_background
 from tests.stack import Stack, Visitor
 
 GENEROUS = 2
 OUTAGE = 5.0  # seconds that Redis is away
+PAGES = 300
+STORM = 10.0  # seconds until all of them have the whole of their texts so far
 
 
 async def test_f5_a_redis_that_comes_back_empty_costs_nothing(both: Stack, references: References) -> None:
@@ -108,3 +111,47 @@ async def test_f8_pages_resume_after_the_web_process_was_killed(both: Stack, ref
     assert attempts == {1}
     assert all(watcher.reconnects for watcher in load.watchers)
     assert max(firsts) <= 3 * GENEROUS
+
+
+async def test_f8_three_hundred_pages_that_come_back_at_once_are_back_within_ten_seconds(
+    both: Stack, references: References
+) -> None:
+    room = {"OWNER_MAX_SOCKETS": "400", "ADDRESS_MAX_SOCKETS": "400"}  # for all of them, and not for those of the dead as well
+    both.environment.update(room)
+    await in_background(lambda: both.restart("web"))
+    try:
+        async with Load(both, references, length=LONGEST) as load:
+            for generation_id, seed in list(load.accepted.items()) * (PAGES // load.count + 1):
+                if len(load.watchers) < PAGES:
+                    load.watch(generation_id, seed)
+            await load.under_way()
+            await in_background(lambda: both.kill("web"))
+            killed = time.monotonic()
+            await in_background(lambda: both.start("web"))  # at once, as supervisord does
+            opened = time.monotonic()
+            load.fault_ended()
+            asking = asyncio.create_task(in_background(lambda: ask_for_pages(both, opened + STORM)))
+            await load.finish()
+            back = [next((moment for moment in page.back if moment > killed), math.inf) - opened for page in load.watchers]
+            seconds = await asking
+            notes = {"pages": len(back), "back after s": round(max(back), 1), "slowest other page s": round(max(seconds), 1)}
+            result = load.result("F8 storm", **notes)
+            refusals = [status for page in load.watchers for status in page.refusals]
+    finally:
+        both.environment.update({name: NO_LIMITS[name] for name in room})
+        await in_background(lambda: both.restart("web"))
+    result.accepted = len(back)
+    result.save()
+    assert refusals == []
+    assert max(back) <= STORM * GENEROUS
+    assert max(seconds) <= STORM
+
+
+def ask_for_pages(stack: Stack, until: float) -> list[float]:
+    """Open the desk again and again as new visitors do; return how long each took."""
+    seconds = []
+    while (begun := time.monotonic()) < until:
+        assert stack.visitor().get("/").status_code == 200
+        seconds.append(time.monotonic() - begun)
+        time.sleep(0.1)
+    return seconds

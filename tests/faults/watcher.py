@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from tests.stack import Visitor
 
@@ -35,10 +35,11 @@ class Watcher:
         self.end: dict[str, Any] | None = None
         self.errors: list[str] = []
         self.reconnects = 0
+        self.refusals: list[int] = []  # statuses of handshakes that were not accepted
+        self.back: list[float] = []  # when a connection brought its first frame
         self.positions: list[int] = []  # in the queue, as the server said
         self.begun = time.monotonic()
         self.arrivals: list[tuple[float, int]] = []
-        self._snapshots = 0
         self._next = 0  # the offset at which the next frame of this connection must begin
         self._socket: ClientConnection | None = None
 
@@ -46,18 +47,22 @@ class Watcher:
         """Follow the generation to its end, through whatever happens to the link and the server."""
         failures = 0
         while self.end is None and not self.errors:
-            heard = self._snapshots
+            heard = len(self.back)
             with suppress(OSError, WebSocketException, TimeoutError):
                 await self._follow()
             if self.end is None and not self.errors:
-                failures = 0 if self._snapshots > heard else failures
+                failures = 0 if len(self.back) > heard else failures
                 self.reconnects += 1
                 await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, BACKOFF_FIRST * 2**failures)))
                 failures += 1
 
     async def _follow(self) -> None:
         """Take what one connection brings. It is cut, not closed: a server that is stuck would not answer the close."""
-        socket = self._socket = await self.visitor.socket(self.id, len(self.text))
+        try:
+            socket = self._socket = await self.visitor.socket(self.id, len(self.text))
+        except InvalidStatus as refusal:
+            self.refusals.append(refusal.response.status_code)
+            raise
         confirming = asyncio.create_task(self._confirm(socket))
         try:
             while self.end is None and not self.errors:
@@ -88,7 +93,7 @@ class Watcher:
     @property
     def connected(self) -> bool:
         """Whether the first frame of a connection has come."""
-        return self._snapshots > 0
+        return bool(self.back)
 
     async def reaches(self, characters: int, patience: float = 60.0) -> bool:
         """Wait until the page shows so many characters, or the end; False: neither came."""
@@ -116,7 +121,7 @@ class Watcher:
 
     def _take(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "snapshot":
-            self._snapshots += 1
+            self.back.append(time.monotonic())
             if frame["id"] != self.id:
                 self.errors.append(f"a frame of {frame['id']} came")
             self._next = frame["offset"]
