@@ -254,6 +254,7 @@ OWNER_MAX_SOCKETS = env.integer("OWNER_MAX_SOCKETS", 20, minimum=1)
 ADDRESS_SUBMITS_PER_MINUTE = env.integer("ADDRESS_SUBMITS_PER_MINUTE", 600, minimum=1)  # a class shares one address
 ADDRESS_SIGN_INS_PER_MINUTE = env.integer("ADDRESS_SIGN_INS_PER_MINUTE", 10, minimum=1)  # that fail
 ADDRESS_MAX_SOCKETS = env.integer("ADDRESS_MAX_SOCKETS", 200, minimum=1)
+ADDRESS_MAX_CONNECTIONS = env.integer("ADDRESS_MAX_CONNECTIONS", 400, minimum=1)  # besides those; a browser keeps up to six
 QUEUE_MAX_LENGTH = env.integer("QUEUE_MAX_LENGTH", 500, minimum=1)
 SOCKET_WINDOW = env.integer("SOCKET_WINDOW", 32_768, minimum=8_000)  # characters sent and not yet confirmed
 SOCKET_STALLED = 30.0  # seconds a full window may stay full
