@@ -56,6 +56,7 @@ HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, 
 _COPY = hmac.digest(SECRET_KEY.encode(), b"names of cookies", "sha256").hex()[:8]
 SESSION_COOKIE_NAME = f"session-{_COPY}"
 CSRF_COOKIE_NAME = f"csrf-{_COPY}"
+CSRF_FAILURE_VIEW = "generator.views.csrf_failure"
 VISITOR_COOKIE_NAME = f"visitor-{_COPY}"
 MESSAGES_COOKIE_NAME = f"messages-{_COPY}"
 MESSAGE_STORAGE = "charrnn_site.storage.MessageStorage"
@@ -97,6 +98,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "charrnn_site.context.cookies",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],

@@ -6,6 +6,9 @@ from django.apps import AppConfig
 
 
 class GeneratorConfig(AppConfig):
-    """The one application of the site."""
+    """Registers what happens when an account changes."""
 
     name = "generator"
+
+    def ready(self) -> None:
+        from generator import identity  # noqa: F401  (connects its signal receivers)

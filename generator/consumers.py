@@ -96,6 +96,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return NOT_YOURS
         self.owner = owner
         if self.live:  # without Redis there is nothing to count in
+            await self.live.join(events.owner_group(owner))
             self.places = SocketPlaces(owner, scope_address(self.scope))
             if not await self.places.take():
                 return TOO_MANY
@@ -171,17 +172,40 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.follower.changed()
             await self.close_if_over()
 
+    async def owner_changed(self, message: events.OwnerChangedMessage) -> None:
+        """Look again whose this is; if that cannot be done now, the check every so often does it."""
+        try:
+            await self.still_theirs()
+        except DatabaseError as error:
+            if not passing(error):
+                raise
+            logger.warning("generation %s: whose it is cannot be read now: %s", self.generation_id, error)
+
     async def close_if_over(self) -> None:
         follower = self.follower
         if follower and follower.gone:
-            await self.close(NOT_YOURS)
+            await self.close(await self.how_it_went())
         elif follower and (follower.delivered or follower.stalled):
             await self.close(1000 if follower.ended else STALLED)
 
+    async def how_it_went(self) -> int:
+        """Return the close code for a generation that is gone: deleted, or taken along by a sign-in that we do not know of."""
+        try:
+            moved = await in_thread(selectors.generation_is_anybodys)(self.generation_id)
+        except DatabaseError as error:
+            if not passing(error):
+                raise
+            return BUSY
+        return NOT_SIGNED_IN if moved else NOT_YOURS
+
     async def still_theirs(self) -> bool:
-        if await self.current_owner() == self.owner:
+        """Tell whether sign-in and text are still what they were when the socket opened; close it if they are not."""
+        if await self.current_owner() != self.owner:
+            await self.close(NOT_SIGNED_IN)
+        elif not await in_thread(selectors.generation_exists)(self.owner, self.generation_id):
+            await self.close(await self.how_it_went())
+        else:
             return True
-        await self.close(NOT_SIGNED_IN)
         return False
 
     async def watch(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from generator.models import Generation
+from generator.models import Generation, Owner
 
 WORKERS_GROUP = "workers"
 OFFSET_LIMIT = 10**9
@@ -16,6 +16,11 @@ OFFSET_LIMIT = 10**9
 def group_name(generation_id: UUID) -> str:
     """Channel-layer group of the sockets that watch a generation."""
     return f"generation.{generation_id.hex}"
+
+
+def owner_group(owner: Owner) -> str:
+    """Channel-layer group of the sockets that somebody watches with."""
+    return f"owner.user.{owner.user_id}" if owner.user_id else f"owner.visitor.{owner.visitor}"
 
 
 def log_key(generation_id: UUID) -> str:
@@ -98,6 +103,12 @@ class ChangedMessage(TypedDict):
     """Anyone → consumers: the row has changed its state; read it."""
 
     type: Literal["generation.changed"]
+
+
+class OwnerChangedMessage(TypedDict):
+    """Anyone → consumers: a sign-in of yours ended, or became another; read it again."""
+
+    type: Literal["owner.changed"]
 
 
 class CancelMessage(TypedDict):

@@ -11,7 +11,8 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from generator.events import WORKERS_GROUP, CancelMessage, ChangedMessage, group_name
+from generator.events import WORKERS_GROUP, CancelMessage, ChangedMessage, OwnerChangedMessage, group_name, owner_group
+from generator.models import Owner
 
 logger = logging.getLogger(__name__)
 PATIENCE = 1.0  # seconds for a Redis that is stuck
@@ -21,6 +22,12 @@ def generation_changed(generation_id: UUID) -> None:
     """Tell the sockets that watch a generation to read its row."""
     message: ChangedMessage = {"type": "generation.changed"}
     _send(group_name(generation_id), message)
+
+
+def owner_changed(owner: Owner) -> None:
+    """Tell the sockets of somebody that they may not be theirs any more: signed out, signed in as another, or locked out."""
+    message: OwnerChangedMessage = {"type": "owner.changed"}
+    _send(owner_group(owner), message)
 
 
 def cancel_running(generation_id: UUID) -> None:

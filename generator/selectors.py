@@ -22,6 +22,16 @@ def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None
     return Generation.objects.owned_by(owner).select_related("model_version", "parent").filter(pk=generation_id).first()
 
 
+def generation_exists(owner: Owner | None, generation_id: UUID) -> bool:
+    """Tell whether the owner has such a generation."""
+    return Generation.objects.owned_by(owner).filter(pk=generation_id).exists()
+
+
+def generation_is_anybodys(generation_id: UUID) -> bool:
+    """Tell whether there is such a generation at all. To be asked only for somebody who had it."""
+    return Generation.objects.filter(pk=generation_id).exists()
+
+
 def generation_row(owner: Owner | None, generation_id: UUID) -> Generation | None:
     """Return what `generation_of` does, without version and parent."""
     return Generation.objects.owned_by(owner).filter(pk=generation_id).order_by().first()

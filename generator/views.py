@@ -14,6 +14,7 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -27,6 +28,8 @@ from generator.sign_in import SignUpForm
 from generator.typed import stop_line
 
 View = Callable[..., HttpResponse]
+SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}  # and where each leads
+TOO_OLD = "This page was too old for the server. What you typed is kept; please send it again."
 
 
 def own_generation(view: View) -> View:
@@ -233,6 +236,32 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         login(request, form.save())
         return redirect("desk")
     return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a form that may not be this site's own.
+
+    When only its token is too old, as after a sign-in in another tab, nothing is lost: JSON brings the new token, the desk comes
+    back with what was typed, and who was signed in by the first click of two is led where that click led.
+    """
+    if not reason.startswith("CSRF "):  # the origin is wrong, and not the token
+        return _refused(request, None)
+    where = request.resolver_match.view_name if request.resolver_match else ""
+    user = request.user
+    if where in SIGN_INS and user.is_authenticated and user.get_username() == request.POST.get("username"):
+        return redirect(SIGN_INS[where])
+    if wants_json(request):
+        return _refused(request, get_token(request))
+    if where == "generation-create":
+        owner = request_owner(request) or new_visitor()
+        return remember_visitor(_desk(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner)
+    return _refused(request, None)
+
+
+def _refused(request: HttpRequest, token: str | None) -> HttpResponse:
+    if not wants_json(request):
+        return render(request, "403_csrf.html", status=403)
+    return JsonResponse({"errors": {"__all__": [TOO_OLD]}} | ({"csrf_token": token} if token else {}), status=403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

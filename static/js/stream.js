@@ -1,8 +1,10 @@
 // The socket of one generation. Offsets count code points, as the server's do; every character is passed on exactly once.
 
+const ANOTHER_SIGN_IN = 4401; // perhaps of another tab; then the cookies that come with the next try are the right ones
+const SIGN_IN_PAUSE = 1000; // ms until they have come
 const FINAL = new Map([
   [4400, "The server did not understand this page. Reload it."],
-  [4401, "This text belongs to another sign-in. Sign in again, then reload the page."],
+  [ANOTHER_SIGN_IN, "This text belongs to another sign-in. Sign in again, then reload the page."],
   [4404, "This text does not exist any more, or it is not yours."],
 ]);
 const CROWDED = 4429; // this visitor or this network has as many sockets as it may
@@ -26,6 +28,7 @@ export class Stream extends EventTarget {
   #ackTimer = 0;
   #acknowledged = 0;
   #crowded = false;
+  #askedWhose = false;
   #cancelWanted = false;
   #over = false;
 
@@ -74,6 +77,7 @@ export class Stream extends EventTarget {
     this.#listenForSilence();
     if (frame.type === "snapshot") {
       this.#failures = 0;
+      this.#askedWhose = false;
       this.#say("socket", "open");
       if (this.#cancelWanted) this.#sendCancel();
       this.#take(frame);
@@ -112,9 +116,10 @@ export class Stream extends EventTarget {
   }
 
   #closed(code) {
-    if (FINAL.has(code)) {
+    if (code === ANOTHER_SIGN_IN && !this.#askedWhose) this.#askWhose();
+    else if (FINAL.has(code)) {
       this.close();
-      this.#say("refused", FINAL.get(code));
+      this.#say("refused", FINAL.get(this.#askedWhose ? ANOTHER_SIGN_IN : code));
     } else if (code === CROWDED) this.#comeBackLater();
     else this.#reconnect();
   }
@@ -124,6 +129,14 @@ export class Stream extends EventTarget {
     const limit = Math.min(BACKOFF_CAP, BACKOFF_FIRST * 2 ** this.#failures++);
     this.#say("socket", "reconnecting");
     this.#retryTimer = setTimeout(() => this.#connect(), Math.random() * limit);
+  }
+
+  /** Come back once: who signed in in another tab has taken the text along. */
+  #askWhose() {
+    this.#drop();
+    this.#askedWhose = true;
+    this.#say("socket", "reconnecting");
+    this.#retryTimer = setTimeout(() => this.#connect(), SIGN_IN_PAUSE);
   }
 
   #comeBackLater() {

@@ -1,0 +1,5 @@
+// The pages to sign in and to sign up.
+
+import { enhance } from "./enhance.js";
+
+enhance();
