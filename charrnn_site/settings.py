@@ -236,6 +236,10 @@ CELERY_BEAT_SCHEDULE = {
 # Models ------------------------------------------------------------------------------------------------------------
 MLFLOW_TRACKING_URI = env.text("MLFLOW_TRACKING_URI") or f"sqlite:///{DATA_DIR / 'mlflow.db'}"
 VERSIONS_DIR = DATA_DIR / "versions"  # files of model versions by digest, fetched from the registry
+FETCHES_AT_ONCE = 2  # subprocesses that fetch versions, of all workers that share VERSIONS_DIR; each takes 240 MB
+FETCH_TIMEOUT = 120.0  # seconds
+FETCH_FAILED_KEPT = 4.0  # seconds in which a version whose fetch failed is not asked for again
+FETCH_REFUSED_KEPT = 300.0  # the same after an answer that another try would not change
 ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
 ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1, maximum=256)
 ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096)  # each is a thread of a worker

@@ -51,7 +51,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class ModelVersionAdmin(ReadOnlyAdmin):
     """The registry's versions, with the action that makes one live."""
 
-    list_display = ("version", "live", "title_shown", "validation_loss_shown", "characters_seen", "short_digest", "created_at")
+    list_display = (
+        "version",
+        "live",
+        "title_shown",
+        "validation_loss_shown",
+        "characters_seen",
+        "short_digest",
+        "entry",
+        "created_at",
+    )
     exclude = ("is_live",)
     readonly_fields = ("live",)
     ordering = ("-version",)
@@ -77,6 +86,12 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     @admin.display(description="digest")
     def short_digest(self, version: ModelVersion) -> str:
         return format_html("<code>{}</code>", version.digest[:12])
+
+    @admin.display(description="registry entry")
+    def entry(self, version: ModelVersion) -> str:
+        if version.problem:
+            return f"unreadable: {version.problem}"
+        return f"no files: {version.files_problem}" if version.files_problem else "readable"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """List the versions; when the registry is away, say since when, for then the list may lack some."""

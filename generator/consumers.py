@@ -237,9 +237,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _look(
-    cookies: dict[str, str], generation_id: UUID | None
-) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
+def _look(cookies: dict[str, str], generation_id: UUID | None) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
     """Return who asks, and their generation with its place in the queue; None for what is not theirs."""
     owner = socket_owner(cookies)
     watched = (owner, generation_id) if owner and generation_id else None

@@ -109,7 +109,13 @@ class GenerationForm(ClientKeyForm):
     top_p = forms.FloatField(required=False, max_value=1)
     stop = StopField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 2}))
     seed = forms.IntegerField(required=False, min_value=0, max_value=SEED_LIMIT - 1)
-    version = VersionField(ModelVersion.objects.none(), required=False, to_field_name="version", empty_label=None)
+    version = VersionField(
+        ModelVersion.objects.none(),
+        required=False,
+        to_field_name="version",
+        empty_label=None,
+        error_messages={"invalid_choice": "There is no such version, or it cannot be written with now. Choose another."},
+    )
     parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, owner: Owner | None = None, **kwargs: Any) -> None:

@@ -60,6 +60,10 @@ class ModelVersion(models.Model):
     created_at = models.DateTimeField()
     synced_at = models.DateTimeField()
     is_live = models.BooleanField(default=False)
+    problem = models.CharField(max_length=300, blank=True)  # why the registry's entry cannot be used; its other values stay
+    # Why its files cannot be had, and until when nobody asks for them again. Without a reason the next try may find them.
+    files_problem = models.CharField(max_length=300, blank=True)
+    files_retry_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ("-version",)
@@ -204,6 +208,7 @@ class Generation(models.Model):
     text = models.TextField(blank=True)
     unknown_characters = models.CharField(max_length=2_000, blank=True)
     error = models.CharField(max_length=500, blank=True)
+    note = models.CharField(max_length=200, blank=True)  # to whoever waits: why no character comes yet
     attempt = models.PositiveIntegerField(default=0)  # claims so far, for whatever reason
     failures = models.PositiveIntegerField(default=0)  # attempts that the model failed in
     worker_id = models.CharField(max_length=100, blank=True)

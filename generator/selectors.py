@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F, Q
-from django.db.models.functions import Left, Length
+from django.db.models.functions import Left, Length, Now
 from django.db.models.query import QuerySet
 
 from generator.models import Generation, ModelVersion, Owner
@@ -87,7 +87,13 @@ def live_version() -> ModelVersion | None:
 
 
 def version_choices() -> QuerySet[ModelVersion]:
-    """Return the versions a visitor may choose from, newest first."""
+    """Return the versions a visitor may choose from, newest first: those that can be written with now, and the live one."""
+    readable = Q(problem="") & (Q(files_retry_at=None) | Q(files_retry_at__lte=Now()))
+    return ModelVersion.objects.filter(readable | Q(is_live=True)).order_by("-version")
+
+
+def versions_all() -> QuerySet[ModelVersion]:
+    """Return every version that texts may have been written with, newest first."""
     return ModelVersion.objects.order_by("-version")
 
 
@@ -98,6 +104,7 @@ def generation_as_dict(generation: Generation) -> dict[str, Any]:
         "state": generation.state,
         "finish_reason": generation.finish_reason,
         "error": generation.error,
+        "note": "" if generation.has_ended else generation.note,
         "prompt": generation.prompt,
         "text": generation.text,
         "sha256": generation.sha256,

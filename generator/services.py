@@ -100,10 +100,13 @@ def _submitted_before(owner: Owner, client_key: str) -> Generation | None:
     return Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
 
 
-def dispatch(generation_id: UUID) -> bool:
-    """Send a queued generation to the workers. With the broker away the row stays queued and housekeeping sends it."""
+def dispatch(generation_id: UUID, after: float = 0) -> bool:
+    """Send a queued generation to the workers, to be begun in `after` seconds.
+
+    With the broker away the row stays queued and housekeeping sends it.
+    """
     try:
-        current_app.send_task("generator.tasks.generate", args=[str(generation_id)])
+        current_app.send_task("generator.tasks.generate", args=[str(generation_id)], countdown=after or None)
     except OperationalError as error:
         logger.warning("generation %s waits for the broker: %s", generation_id, error)
         return False
@@ -158,6 +161,11 @@ def generation_note_unknown(*, generation: Generation, characters: str) -> None:
     Generation.objects.filter(pk=generation.pk).update(unknown_characters=characters[:2_000])
 
 
+def generation_note(*, generation: Generation, note: str) -> None:
+    """Tell whoever waits why no character comes yet; an empty note says that they come."""
+    Generation.objects.held_by(generation.pk, generation.attempt).update(note=note)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a worker has written of one generation so far."""
@@ -186,8 +194,8 @@ def generation_finish(*, progress: Progress, state: str, reason: str, error: str
     return bool(held.update(state=state, finish_reason=reason, **changes))
 
 
-def generation_requeue(*, progress: Progress, failed: bool = False) -> bool:
-    """Give a running generation back, with what was written so far, and send it to the workers again.
+def generation_requeue(*, progress: Progress, failed: bool = False, note: str = "", after: float = 0) -> bool:
+    """Give a running generation back, with what was written so far, and send it to the workers again, in `after` seconds.
 
     One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
     attempt no longer holds the row, and nothing was written.
@@ -195,22 +203,23 @@ def generation_requeue(*, progress: Progress, failed: bool = False) -> bool:
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     written = {"text": progress.text, **_first(progress)}
     given_back = held.filter(cancel_requested=False).update(
-        state=State.QUEUED, dispatched_at=timezone.now(), failures=F("failures") + int(failed), **written
+        state=State.QUEUED, dispatched_at=timezone.now(), failures=F("failures") + int(failed), note=note, **written
     )
     if given_back:
-        dispatch(progress.generation_id)
+        dispatch(progress.generation_id, after)
     return bool(given_back) or _end_cancelled(held, **written)
 
 
-def generation_attempt_failed(*, progress: Progress, error: str) -> None:
-    """Let a generation that the model failed in be tried again, up to the limit; then it ends as failed."""
+def generation_attempt_failed(*, progress: Progress, error: str, after: float = 0) -> None:
+    """Let a generation that the model failed in be tried again in `after` seconds, up to the limit; then it ends as failed."""
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     failures = held.values_list("failures", flat=True).first()
     if failures is not None and failures + 1 >= settings.GENERATION_MAX_FAILURES:
         held.update(failures=failures + 1)
         generation_finish(progress=progress, state=State.FAILED, reason="error", error=error)
     else:
-        generation_requeue(progress=progress, failed=True)
+        tries = f"trying again, {(failures or 0) + 2} of {settings.GENERATION_MAX_FAILURES}"
+        generation_requeue(progress=progress, failed=True, note=f"{error[:150].rstrip('.')}; {tries}", after=after)
 
 
 def _first(progress: Progress) -> dict[str, Any]:

@@ -45,24 +45,31 @@ def requeue() -> None:
         logger.warning("sent %d generations again whose messages were lost", count)
 
 
-# One registry call at a time, so that switches cannot interleave with each other or with the mirror.
-_registry_in_use = threading.Lock()
+_following = threading.Lock()
 
 
 @shared_task
 def registry_sync() -> None:
-    """Mirror the model registry; when it is away, what is mirrored serves on."""
-    from generator.worker.registry import sync
+    """Mirror the model registry, and follow its alias; when it is away, what is mirrored serves on."""
+    from generator.worker.registry import IN_USE, follow, sync
     from ml.registry import RegistryError
 
-    if not _registry_in_use.acquire(blocking=False):
+    if not IN_USE.acquire(blocking=False):
         return  # the last one has not ended; threads that wait for it would leave none for the rest
     try:
-        sync()
+        target = sync()
     except RegistryError as error:
         logger.warning("%s", error)
+        return
     finally:
-        _registry_in_use.release()
+        IN_USE.release()
+    if target and _following.acquire(blocking=False):  # it may take a minute to fetch
+        try:
+            follow(target)
+        except RegistryError as error:
+            logger.warning("%s", error)
+        finally:
+            _following.release()
 
 
 @shared_task
@@ -70,10 +77,9 @@ def promote(promotion_id: int) -> None:
     """Carry out a requested switch of the live version."""
     from generator.worker.registry import carry_out
 
-    with _registry_in_use:
-        versions.promotions_open()  # closes this one if it was lost for too long
-        if promotion := Promotion.objects.filter(pk=promotion_id, outcome=Promotion.Outcome.REQUESTED).first():
-            carry_out(promotion)
+    promotion = Promotion.objects.filter(pk=promotion_id).first()
+    if promotion and versions.promotion_is_open(promotion=promotion):
+        carry_out(promotion)
 
 
 def _consumes(application: Any, queue: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 from celery import current_app
 from django.contrib.auth.models import User
-from django.db import DataError, transaction
+from django.db import DataError, IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 REGISTRY_PATIENCE = 1.5  # seconds that a page of the admin waits for the registry
 REFUSALS_APART = timedelta(minutes=1)  # between entries of the same person's attempts at the same version
 PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
+GONE = "it is not in the registry any more"
 Outcome = Promotion.Outcome
 
 
@@ -50,14 +52,57 @@ def registry_keeps_silent() -> bool:
 
 
 def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
-    """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them."""
+    """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them.
+
+    An entry that cannot be used has a `problem`. Its row keeps what it had, as the proof of the texts written with it.
+    """
+    rows = {(row.name, row.version): row for row in ModelVersion.objects.all()}
     for fields in registered:
         identity = {"name": fields["name"], "version": fields["version"]}
+        row = rows.pop((fields["name"], fields["version"]), None)
+        problem = _digest_problem(row, fields) or fields["problem"]
+        _say(row, fields["version"], problem)
+        changes = {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
         try:
             with transaction.atomic():
-                ModelVersion.objects.update_or_create(**identity, defaults={**fields, "synced_at": timezone.now()})
-        except DataError as error:  # registered by other means than ours, with a title that is too long for example
+                ModelVersion.objects.update_or_create(**identity, defaults={**changes, "synced_at": timezone.now()})
+        except (DataError, IntegrityError, OverflowError, ValueError) as error:  # a number that no column holds, for example
             logger.warning("version %s of the registry is left out: %s", fields["version"], error)
+    for row in rows.values():
+        _say(row, row.version, GONE)
+    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(problem=GONE, synced_at=timezone.now())
+
+
+def _digest_problem(row: ModelVersion | None, fields: dict[str, Any]) -> str:
+    """A version is what its digest says; under the number of another it would change the proof of every text of that one."""
+    if row is None or not row.digest or not fields["digest"] or row.digest == fields["digest"]:
+        return ""
+    return f"its digest was changed in the registry, from {row.digest[:12]} to {fields['digest'][:12]}"
+
+
+def _say(row: ModelVersion | None, version: int, problem: str) -> None:
+    """Log a problem once, and its end."""
+    before = row.problem if row else ""
+    if problem != before:
+        logger.warning("version %s of the registry %s", version, f"cannot be used: {problem}" if problem else "can be used again")
+
+
+def files_missing(*, version: ModelVersion, reason: str, retry_after: timedelta) -> None:
+    """Remember that a version's files cannot be had, so that nobody asks for them again too soon. See ModelVersion."""
+    changes = {"files_problem": reason[:300], "files_retry_at": Now() + retry_after}
+    ModelVersion.objects.filter(pk=version.pk).update(**changes)
+
+
+def files_found(*, version: ModelVersion) -> None:
+    """Forget that a version's files could not be had."""
+    remembered = ModelVersion.objects.filter(pk=version.pk).exclude(files_retry_at=None)
+    remembered.update(files_problem="", files_retry_at=None)
+
+
+def files_remembered(*, version: ModelVersion) -> str | None:
+    """Return why a version's files cannot be had, perhaps "" for a reason that may pass; None when it is time to ask."""
+    still = ModelVersion.objects.filter(pk=version.pk, files_retry_at__gt=Now())
+    return still.values_list("files_problem", flat=True).first()
 
 
 def version_switch(*, version: ModelVersion) -> None:
@@ -88,6 +133,12 @@ def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str
     attempt = {"requested_by": user, "to_version": version, "outcome": Outcome.REFUSED, "evidence": evidence}
     if not Promotion.objects.filter(**attempt, created_at__gte=now - REFUSALS_APART).exists():
         Promotion.objects.create(**attempt, finished_at=now)
+
+
+def promotion_is_open(*, promotion: Promotion) -> bool:
+    """Tell whether a switch still waits to be carried out. One that was lost for too long is closed first."""
+    promotions_open()
+    return Promotion.objects.filter(pk=promotion.pk, outcome=Outcome.REQUESTED).exists()
 
 
 def promotion_refuse(*, promotion: Promotion, evidence: str) -> None:

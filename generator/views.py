@@ -53,20 +53,22 @@ def wants_json(request: HttpRequest) -> bool:
 @require_safe
 @never_cache
 def desk(request: HttpRequest) -> HttpResponse:
-    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one.
+    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one, `&live` with the live version.
 
     A visitor gets their cookie here, before anything is sent: when a first reply is lost, the next try is still theirs.
     """
-    return remember_visitor(_desk(request, _filled_form(_source(request))), request_owner(request) or new_visitor())
+    form = _filled_form(_source(request), live="live" in request.GET)
+    return remember_visitor(_desk(request, form), request_owner(request) or new_visitor())
 
 
-def _filled_form(source: Generation | None) -> GenerationForm:
+def _filled_form(source: Generation | None, *, live: bool = False) -> GenerationForm:
     """Return the desk's form with the parameters of an earlier generation, or with the defaults."""
     initial: dict[str, Any] = {**DEFAULTS, "client_key": uuid.uuid4().hex}
     if source:
         names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed")
         initial |= {name: getattr(source, name) for name in names}
-        initial |= {"version": source.model_version.version, "parent": source.pk}
+        version = "" if live else source.model_version.version
+        initial |= {"version": version, "parent": source.pk}
     return GenerationForm(initial=initial)
 
 
@@ -221,7 +223,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "state": state,
         "version": number,
         "states": Generation.State.choices,
-        "versions": selectors.version_choices(),
+        "versions": selectors.versions_all(),
         "filtered": bool(query or state or number is not None),
         "kept": kept.urlencode(),
     }

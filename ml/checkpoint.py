@@ -105,6 +105,16 @@ def read_version(folder: Path) -> Version:
     return version
 
 
+def is_complete(folder: Path) -> bool:
+    """Tell whether `folder` holds the files of a version, in their sizes. Who reads them checks what is in them."""
+    try:
+        _check_file_list(folder)
+        entries = strict_json.parse(_read_small(folder / "model.json"))["files"]
+        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in entries.items())
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
 def _check_file_list(folder: Path) -> None:
     if not folder.is_dir():
         raise CheckpointError(f"there is no version folder {folder}")

@@ -186,16 +186,21 @@ def _register(arguments: argparse.Namespace) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    version = _registry().fetch(arguments.version, arguments.out)
+    from ml.checkpoint import CheckpointError
+    from ml.entries import VersionRefused
+
+    try:
+        version = _registry().fetch(arguments.version, arguments.out)
+    except (CheckpointError, VersionRefused) as error:  # whoever started us need not try again
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", VersionRefused.exit_code))
     print(f"{version.title}, digest {version.digest}")
 
 
 def _registry() -> Registry:
     from ml.registry import Registry
-    from ml.tracking import local_artifacts
 
-    uri = _tracking_uri()
-    return Registry(uri, local_artifacts(uri))
+    return Registry(_tracking_uri())
 
 
 def _tracking_uri() -> str:

@@ -7,6 +7,7 @@ run: what it missed is sent when it answers again. Importing mlflow takes second
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ml.artifacts import experiment_id, local_artifacts, run_folder
 from ml.files import write_whole
 from ml.history import Measurement
 from ml.registry import Registry, RegistryError
@@ -89,7 +91,7 @@ class Tracker:
 
         revision = git_revision()
         tags = {"mlflow.source.git.commit": revision, "mlflow.source.name": "python -m ml train"}
-        run = self._client.create_run(_experiment(self._client, self._uri), run_name=self._folder.name, tags=tags)
+        run = self._client.create_run(experiment_id(self._client, EXPERIMENT, self._uri), run_name=self._folder.name, tags=tags)
         values = {**parameters, "git_revision": revision}
         self._client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in values.items()])
         write_whole(self._path, (json.dumps({"run_id": run.info.run_id}) + "\n").encode())
@@ -132,9 +134,18 @@ class Tracker:
                 return
             del self._metrics[:_BATCH]
         for path, folder in list(self._artifacts.items()):
-            if not self._try(partial(self._client.log_artifact, self.run_id, str(path), folder or None)):
+            if not self._try(partial(self._keep, path, folder)):
                 return
             del self._artifacts[path]
+
+    def _keep(self, path: Path, folder: str) -> None:
+        """Copy a file to the run's artefacts; MLflow would put those of a local database where its folder once was."""
+        if artifacts := local_artifacts(self._uri):
+            target = run_folder(artifacts, self.run_id) / folder
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        else:
+            self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def _try(self, send: Callable[[], object]) -> bool:
         from mlflow.exceptions import MlflowException
@@ -148,12 +159,6 @@ class Tracker:
         return True
 
 
-def local_artifacts(uri: str) -> Path | None:
-    """Return where artefacts go that belong to a local database: beside it. A server decides for itself."""
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)).parent / "mlartifacts" if uri.startswith(prefix) else None
-
-
 def git_revision() -> str:
     """Return the commit this code is at, with "-dirty" after it for uncommitted changes, or "unknown"."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -162,13 +167,6 @@ def git_revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return result.stdout.strip()
-
-
-def _experiment(client: MlflowClient, uri: str) -> str:
-    if experiment := client.get_experiment_by_name(EXPERIMENT):
-        return str(experiment.experiment_id)
-    folder = local_artifacts(uri)
-    return str(client.create_experiment(EXPERIMENT, artifact_location=folder.resolve().as_uri() if folder else None))
 
 
 def _first_line(error: Exception) -> str:

@@ -20,17 +20,18 @@ from django.utils import timezone
 from generator import selectors, services
 from generator.models import Generation
 from generator.services import Progress
+from generator.worker import files
 from generator.worker.publisher import Publisher, Writing
-from generator.worker.registry import version_folder
 from ml.checkpoint import CheckpointError
 from ml.engine import Engine, FinishReason, Request
 from ml.engine_cache import EngineCache
-from ml.registry import RegistryError
+from ml.registry import NotInRegistry, RegistryError, VersionRefused
 
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
 DRAIN_PAUSE = 0.3  # seconds
 FAREWELL = 1.0  # seconds a process that is lost waits for the database to hear of it
+FETCHING = "Fetching the model's files"
 State = Generation.State
 ENDS = {
     FinishReason.LENGTH: State.DONE,
@@ -81,7 +82,7 @@ class Runtime:
         self._every(CHECKPOINT_EVERY, self._checkpoint)
         if live := selectors.live_version():
             try:
-                self._engines.get(version_folder(live), live.digest)
+                self._engines.get(files.version_folder(live, stop=self._draining), live.digest)
                 self._heartbeat()  # says that the version is loaded, which is what readiness asks for
             except (CheckpointError, RegistryError) as error:
                 logger.error("the live version cannot be loaded: %s", error)
@@ -112,10 +113,7 @@ class Runtime:
         try:
             writing = self._submit(generation, self._engine(generation))
         except Exception as error:  # whatever it is: a claimed row must not stay behind
-            known = isinstance(error, CheckpointError | RegistryError)
-            logger.error("generation %s cannot be written: %s", generation_id, error, exc_info=not known)
-            progress = Progress(generation_id, generation.attempt, generation.text, None)
-            self._give_back(progress, str(error) if known else "The model could not start on this text.")
+            self._not_begun(generation, error)
             return
         try:
             self._publisher.add(writing)
@@ -127,7 +125,42 @@ class Runtime:
 
     def _engine(self, generation: Generation) -> Engine:
         version = generation.model_version
-        return self._engines.get(version_folder(version), version.digest)
+        if not generation.note and not files.are_here(version):
+            self._note(generation, FETCHING)
+        engine = self._engines.get(files.version_folder(version, stop=self._draining), version.digest)
+        if generation.note:
+            self._note(generation, "")
+        return engine
+
+    def _note(self, generation: Generation, note: str) -> None:
+        generation.note = note
+        services.generation_note(generation=generation, note=note)
+        self._publisher.changed(generation.pk)
+
+    def _not_begun(self, generation: Generation, error: Exception) -> None:
+        """Give back a generation that no engine could begin, or end it when another try would find the same.
+
+        The log says what happened; whoever reads the page is told what it means, without a path of this machine.
+        """
+        known = isinstance(error, CheckpointError | RegistryError)
+        logger.error("generation %s cannot be written: %s", generation.pk, error, exc_info=not known)
+        progress = Progress(generation.pk, generation.attempt, generation.text, None)
+        number = generation.model_version.version
+        if self._draining.is_set():
+            _insist(lambda: services.generation_requeue(progress=progress))
+            self._publisher.changed(generation.pk)
+        elif isinstance(error, NotInRegistry):
+            self._fail(progress, f"Version {number} is not in the registry.")
+        elif isinstance(error, CheckpointError | VersionRefused):
+            self._fail(progress, f"The files of version {number} are missing or not as they should be.")
+        elif known:
+            self._give_back(progress, "The model's files cannot be had now.", settings.FETCH_FAILED_KEPT)
+        else:
+            self._give_back(progress, "The model could not start on this text.")
+
+    def _fail(self, progress: Progress, error: str) -> None:
+        _insist(lambda: services.generation_finish(progress=progress, state=State.FAILED, reason="error", error=error))
+        self._publisher.changed(progress.generation_id)
 
     def _submit(self, generation: Generation, engine: Engine) -> Writing:
         unknown = engine.version.vocabulary.unknown_characters(generation.prompt)
@@ -156,7 +189,8 @@ class Runtime:
         if reason is FinishReason.DRAINED:
             _insist(lambda: services.generation_requeue(progress=progress))
         elif reason is FinishReason.ERROR:
-            return self._give_back(progress, writing.stream.error or "The model failed.")
+            logger.error("generation %s: the model failed: %s", writing.generation_id, writing.stream.error)
+            return self._give_back(progress, "The model failed on this text.")
         else:
             state = ENDS[reason] if reason else State.FAILED
             error = f"Writing took longer than {settings.GENERATION_DEADLINE} s." if state == State.FAILED else ""
@@ -164,8 +198,8 @@ class Runtime:
             self._publisher.let_go(writing.generation_id)
         self._publisher.changed(writing.generation_id)
 
-    def _give_back(self, progress: Progress, error: str) -> None:
-        _insist(lambda: services.generation_attempt_failed(progress=progress, error=error))
+    def _give_back(self, progress: Progress, error: str, after: float = 0) -> None:
+        _insist(lambda: services.generation_attempt_failed(progress=progress, error=error, after=after))
         self._publisher.changed(progress.generation_id)
 
     def cancel(self, generation_id: UUID) -> None:

@@ -34,7 +34,7 @@ async def test_f14_a_stream_that_raises_fails_alone_and_with_a_reason(one: Stack
     assert {row["attempt"] for row in load.rows().values()} == {1}
     assert page.end is not None
     assert page.end["state"] == row["state"] == "failed"
-    assert page.end["error"] == row["error"] == "this stream was spoilt on purpose"
+    assert page.end["error"] == row["error"] == "The model failed on this text."
     assert (row["attempt"], row["failures"]) == (MAX_FAILURES, MAX_FAILURES)
     assert not page.errors
     assert row["text"] == page.text

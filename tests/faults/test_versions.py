@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import numpy as np
@@ -36,25 +36,31 @@ sam.user_permissions.set(Permission.objects.filter(codename__in=["view_modelvers
 """
 # As anybody may who can reach the registry; our own way of registering looks at what it is given.
 REGISTER = """
-import hashlib, sys
+import hashlib, shutil, sys
 from pathlib import Path
 from mlflow import MlflowClient
-client = MlflowClient(sys.argv[1], sys.argv[1])
+data_dir = Path(sys.argv[1])
+client = MlflowClient(f"sqlite:///{data_dir / 'mlflow.db'}", f"sqlite:///{data_dir / 'mlflow.db'}")
 experiment = client.get_experiment_by_name("charrnn").experiment_id
 for folder in map(Path, sys.argv[2:]):
     run = client.create_run(experiment).info
-    client.log_artifacts(run.run_id, str(folder), "version")
+    kept = data_dir / "mlartifacts" / run.run_id / "artifacts" / "version"
+    shutil.copytree(folder, kept)
     source = f"{run.artifact_uri}/version"
     digest = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
     tags = {"digest": digest, "title": folder.name, "vocabulary_size": "35"}
     client.create_model_version("charrnn", source, run.run_id, tags=tags)
-    print("source", source)
+    print("source", kept)
 """
 BAD = {  # and how the check that refuses it is named
     "flipped byte": "weights.safetensors does not have the sha256",
     "NaN weights": "lstm.weight_hh_l1 holds values that are not finite numbers",
     "missing file": "the version folder has no step.onnx",
     "wrong shape": "linear.bias has the shape",
+}
+ABSENT = {  # and what somebody is told whose text was to be written with it
+    "deleted": "Version {} is not in the registry.",
+    "emptied": "The files of version {} are missing or not as they should be.",
 }
 HOW: dict[str, Callable[[dict[str, Any]], object]] = {  # weights are replaced truthfully: the hashes are right
     "NaN weights": lambda tensors: tensors["lstm.weight_hh_l1"].__setitem__((3, 4), np.nan),
@@ -64,12 +70,13 @@ HOW: dict[str, Callable[[dict[str, Any]], object]] = {  # weights are replaced t
 
 @dataclass
 class Product:
-    """The running product, its registry, a member of the staff, and the rows of the bad versions by what is wrong."""
+    """The running product, its registry, a member of the staff, and by what is wrong the rows of bad and of absent versions."""
 
     stack: Stack
     registry: MlflowServer
     staff: Visitor
     bad: dict[str, dict[str, Any]]
+    sources: dict[str, Path]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -84,7 +91,8 @@ def product(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The whole product with a real MLflow server, in which bad versions are registered that looked good at the time."""
     home = tmp_path_factory.mktemp("versions")
     data_dir = Path(shutil.copytree(prepared, home / "var"))
-    sources = register(data_dir, [bad_version(home / name, name) for name in BAD])
+    names = [*BAD, *ABSENT]
+    sources = dict(zip(names, register(data_dir, [bad_version(home / name, name) for name in names]), strict=True))
     with MlflowServer(data_dir) as registry:
         registry.start()
         with Stack(data_dir, {**NO_LIMITS, "MLFLOW_TRACKING_URI": registry.url}) as stack:
@@ -94,15 +102,15 @@ def product(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             staff.post("/admin/login/?next=/admin/", {"username": "sam", "password": "a-long-enough-one"})
             registry.wait_ready()
             titles = "SELECT id, version, title, digest FROM generator_modelversion"
-            wait_until(lambda: len(stack.rows(titles)) >= 3 + len(BAD), "the registered versions are mirrored")
-            rows = {row["title"]: row for row in stack.rows(titles) if row["title"] in BAD}
+            wait_until(lambda: len(stack.rows(titles)) >= 3 + len(names), "the registered versions are mirrored")
+            rows = {row["title"]: row for row in stack.rows(titles) if row["title"] in names}
             spoil(data_dir / "versions", rows, sources)
-            yield Product(stack, registry, staff, rows)
+            yield Product(stack, registry, staff, rows, sources)
 
 
 def bad_version(folder: Path, name: str) -> Path:
     """Return a small version, spoilt now or, when hashes are not to be right, later."""
-    make_version(folder, seed=list(BAD).index(name), title=name)
+    make_version(folder, seed=[*BAD, *ABSENT].index(name), title=name)
     if name in HOW:
         replace_weights(folder, HOW[name])
     return folder
@@ -110,17 +118,18 @@ def bad_version(folder: Path, name: str) -> Path:
 
 def register(data_dir: Path, folders: list[Path]) -> list[Path]:
     """Register versions, and return where their files lie in the registry."""
-    command = [sys.executable, "-c", REGISTER, f"sqlite:///{data_dir / 'mlflow.db'}", *map(str, folders)]
+    command = [sys.executable, "-c", REGISTER, str(data_dir), *map(str, folders)]
     environment = isolated_environment(data_dir)
     done = subprocess.run(command, env=environment, cwd=processes.HOME, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("source ")]
-    return [Path(urlsplit(line.removeprefix("source ")).path) for line in lines]
+    return [Path(line.removeprefix("source ")) for line in lines]
 
 
-def spoil(fetched: Path, rows: dict[str, dict[str, Any]], sources: list[Path]) -> None:
+def spoil(fetched: Path, rows: dict[str, dict[str, Any]], sources: dict[str, Path]) -> None:
     """Spoil one version in the registry, from where it is fetched when it is wanted, and one after it was fetched."""
-    for name, source in zip(BAD, sources, strict=True):
+    for name in BAD:
+        source = sources[name]
         if name == "missing file":
             (source / "step.onnx").unlink()
         else:
@@ -213,6 +222,28 @@ async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: P
         await load.finish()
         load.result("F12", refused=len(BAD)).save()
     assert set(versions_of(load).values()) == {before}
+
+
+async def test_what_a_server_does_not_have_is_not_asked_for_again(product: Product) -> None:
+    stack, visitor = product.stack, product.stack.visitor()
+    numbers = {name: product.bad[name]["version"] for name in ABSENT}
+    stack.send("housekeeping", signal.SIGSTOP)  # it would take them from the desk too soon
+    try:
+        with requests.Session() as http:
+            http.trust_env = False
+            body = {"name": "charrnn", "version": str(numbers["deleted"])}
+            http.delete(f"{product.registry.url}/api/2.0/mlflow/model-versions/delete", json=body, timeout=10).raise_for_status()
+        shutil.rmtree(product.sources["emptied"])
+        for name, number in numbers.items():
+            frames = await visitor.frames(visitor.submit(length=20, version=number)["id"])
+            assert frames[-1]["error"] == ABSENT[name].format(number)
+    finally:
+        stack.send("housekeeping", signal.SIGCONT)
+    assert {row["attempt"] for row in stack.rows("SELECT attempt FROM generator_generation WHERE state = 'failed'")} == {1}
+    page, entry = await make_live_and_wait(product, product.bad["deleted"]["id"])
+    assert entry["evidence"] == f"version {numbers['deleted']} is not in the registry"
+    assert f"was not made live: {entry['evidence']}" in page
+    assert UNAVAILABLE not in await asyncio.to_thread(lambda: product.staff.get(VERSIONS).text)
 
 
 async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(product: Product, way: str) -> None:

@@ -140,11 +140,14 @@ def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(make_gene
 
 def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generation: Make) -> None:
     generation = make_generation()
+    notes = []
     for _ in range(3):
         claimed = services.generation_claim(generation_id=generation.pk, worker_id="w")
         assert claimed is not None
-        services.generation_attempt_failed(progress=progress(claimed), error="NaN in the logits")
-    assert (fresh(generation).state, fresh(generation).error, fresh(generation).attempt) == ("failed", "NaN in the logits", 3)
+        services.generation_attempt_failed(progress=progress(claimed), error="The model failed.")
+        notes.append(fresh(generation).note)
+    assert notes[:2] == ["The model failed; trying again, 2 of 3", "The model failed; trying again, 3 of 3"]
+    assert (fresh(generation).state, fresh(generation).error, fresh(generation).attempt) == ("failed", "The model failed.", 3)
 
 
 def test_restarts_of_workers_are_no_failures(make_generation: Make) -> None:

@@ -66,6 +66,7 @@ def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion
         "parameters": {"hidden_size": "512"},
         "metrics": {},
         "created_at": timezone.now(),
+        "problem": "",
     }
     versions.versions_mirror([fields, {**fields, "version": 2}])
     assert list(ModelVersion.objects.values_list("version", "title", "is_live")) == [
