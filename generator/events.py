@@ -39,6 +39,7 @@ class SnapshotFrame(TypedDict):
     length: int  # characters asked for
     unknown_characters: str
     queue_position: int | None
+    note: str  # why no character comes yet, in words for whoever waits
 
 
 class CharsFrame(TypedDict):
@@ -78,6 +79,7 @@ class AliveFrame(TypedDict):
     type: Literal["alive"]
     state: str
     queue_position: int | None
+    note: str
 
 
 class ErrorFrame(TypedDict):

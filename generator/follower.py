@@ -83,6 +83,7 @@ class Follower:
                     "length": generation.length,
                     "unknown_characters": generation.unknown_characters,
                     "queue_position": place,
+                    "note": generation.note,
                 }
             )
             self.position += len(first)
@@ -140,7 +141,7 @@ class Follower:
         self._said = time.monotonic()
         if not self.ended and (found := await self._load()):
             generation, place = found
-            await self._send({"type": "alive", "state": generation.state, "queue_position": place})
+            await self._send({"type": "alive", "state": generation.state, "queue_position": place, "note": generation.note})
 
     async def _text_so_far(self, generation: Generation) -> str:
         """Return the row's text and what the log has beyond it."""

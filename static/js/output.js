@@ -18,6 +18,7 @@ export class Output extends EventTarget {
   #follow;
   #waitTimer = 0;
   #place = null;
+  #note = "";
   #firstAt = 0;
   #firstPosition = 0;
 
@@ -59,7 +60,7 @@ export class Output extends EventTarget {
     on("socket", this.#socketIs);
     on("snapshot", this.#snapshot);
     on("chars", this.#characters);
-    on("alive", (frame) => this.#setState(frame.state, frame.queue_position));
+    on("alive", (frame) => this.#setState(frame.state, frame.queue_position, frame.note));
     on("crowded", (seconds) => this.#say(sentences.crowded(seconds)));
     on("end", this.#ended);
     on("refused", this.#refused);
@@ -75,7 +76,7 @@ export class Output extends EventTarget {
 
   #snapshot(frame) {
     this.#element.dataset.length = frame.length;
-    this.#setState(frame.state, frame.queue_position);
+    this.#setState(frame.state, frame.queue_position, frame.note);
     this.#reveal.place(frame.text); // written before this page came: nothing to play
     this.#setPosition(frame.offset + Array.from(frame.text).length);
     showUnknown(this.#part("unknown"), frame.unknown_characters);
@@ -122,12 +123,13 @@ export class Output extends EventTarget {
     this.#part("stop").setAttribute("aria-disabled", stopping);
   }
 
-  #setState(state, place = null) {
+  #setState(state, place = null, note = "") {
     const running = RUNNING.includes(state);
     const stop = this.#part("stop");
     const hadFocus = document.activeElement === stop;
     this.#element.dataset.state = state;
     this.#place = place;
+    this.#note = note;
     stop.hidden = this.#part("progress").hidden = !running;
     this.#part("after").hidden = running;
     if (!running) {
@@ -141,6 +143,7 @@ export class Output extends EventTarget {
     clearTimeout(this.#waitTimer);
     if (!RUNNING.includes(state)) return;
     if (this.#stopping) this.#say("Stopping…");
+    else if (this.#note) this.#say(this.#note);
     else if (state === "running") this.#say("Generating");
     else this.#waitTimer = setTimeout(() => this.#say(sentences.waiting(this.#place)), WAITING_IS_WORTH_SAYING);
   }
