@@ -156,9 +156,8 @@ def test_an_engine_has_as_many_rows_as_it_is_asked_for(make_engine: MakeEngine, 
     """How many that may be is the site's to say, in one place."""
     request = Request("The ", 20, 1, top_p=0.9)
     engine = make_engine(max_streams=5_000)
-    assert {stream.text for stream in finished([engine.submit(request) for _ in range(3)])} == {
-        generate(step, version.vocabulary, request).text
-    }
+    streams = finished([engine.submit(request) for _ in range(3)])
+    assert {stream.text for stream in streams} == {generate(step, version.vocabulary, request).text}
 
 
 LONG = Request("The ", 10_000_000, 1)
