@@ -20,17 +20,19 @@ SUBMITS = "submits"
 
 
 class AdmissionError(Exception):
-    """The generation is not accepted now. `retry_after` is in seconds, `status` the HTTP answer."""
+    """The generation is not accepted now. `retry_after` is in seconds, 0 if waiting does not help; `status` the HTTP answer."""
 
     status = 503
 
     def __init__(self, message: str, retry_after: float = 5) -> None:
         super().__init__(message)
-        self.retry_after = max(1, math.ceil(retry_after))
+        self.retry_after = math.ceil(retry_after)
 
     @property
     def sentences(self) -> str:
         """What happened, and what happens next."""
+        if not self.retry_after:
+            return str(self)
         return f"{self} Try again in {self.retry_after} second{'' if self.retry_after == 1 else 's'}."
 
 
@@ -38,6 +40,15 @@ class TooMany(AdmissionError):
     """The asker's own limit, not that of all together."""
 
     status = 429
+
+
+class KeyUsed(AdmissionError):
+    """The key of the form has made another text: what was typed was changed after it had been sent."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("This form has made another text already. Send it again to make this one, too.", retry_after=0)
 
 
 @contextmanager

@@ -192,6 +192,7 @@ class Generation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
     visitor = models.CharField(max_length=32, blank=True)
     client_key = models.CharField(max_length=64, blank=True)
+    client_digest = models.CharField(max_length=64, blank=True, editable=False)  # of what was asked for under that key
 
     prompt = models.TextField(blank=True)
     length = models.PositiveIntegerField()

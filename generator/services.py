@@ -5,10 +5,12 @@ Every change of state is a conditional UPDATE: of two that compete, one finds no
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
@@ -46,6 +48,13 @@ class Parameters:
     version: ModelVersion | None = None
     parent: Generation | None = None
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that was asked for: what tells the second sending of a form from another form under the same key."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = json.dumps({name: getattr(value, "pk", value) for name, value in values.items()}, default=str)
+        return hashlib.sha256(plain.encode()).hexdigest()
+
 
 def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
     """Return the parameters that write a generation again: exactly, or with a new seed."""
@@ -65,18 +74,20 @@ def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
 def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = "", address: str = "") -> Generation:
     """Store a generation and send it to the workers. A repeated `client_key` returns the one already made.
 
-    Raises AdmissionError when limits are reached, also that of the `address` it comes from, or no version is live.
+    Raises AdmissionError when limits are reached, also that of the `address` it comes from, no version is live, or the key
+    has made another text.
     """
-    if existing := _submitted_before(owner, client_key):
+    if existing := _submitted_before(owner, client_key, parameters):
         return existing
     try:
         with admission.address_counted(address), transaction.atomic():
-            if existing := _submitted_before(owner, client_key):
+            if existing := _submitted_before(owner, client_key, parameters):
                 return existing
             live = admission.admit(owner)
             generation = Generation.objects.create(
                 **owner.fields,
                 client_key=client_key,
+                client_digest=parameters.digest if client_key else "",
                 prompt=parameters.prompt,
                 length=parameters.length,
                 temperature=parameters.temperature,
@@ -91,13 +102,17 @@ def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = 
             transaction.on_commit(lambda: dispatch(generation.pk))
             return generation
     except IntegrityError:  # the same form, sent twice at once: the other one was first
-        if existing := _submitted_before(owner, client_key):
+        if existing := _submitted_before(owner, client_key, parameters):
             return existing
         raise
 
 
-def _submitted_before(owner: Owner, client_key: str) -> Generation | None:
-    return Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
+def _submitted_before(owner: Owner, client_key: str, parameters: Parameters) -> Generation | None:
+    """Return what the key has made already. Raises KeyUsed when that was asked for in other words."""
+    existing = Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
+    if existing and existing.client_digest not in {"", parameters.digest}:
+        raise admission.KeyUsed
+    return existing
 
 
 def dispatch(generation_id: UUID, after: float = 0) -> bool:

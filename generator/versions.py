@@ -114,10 +114,16 @@ def version_switch(*, version: ModelVersion) -> None:
 
 
 def promotion_request(*, version: ModelVersion, user: User, reason: str = "") -> Promotion:
-    """Write a requested switch to the ledger and send it to housekeeping. Raises PromotionConflict."""
+    """Write a requested switch to the ledger and send it to housekeeping. Raises PromotionConflict.
+
+    Who asks for the same once more, by a second click, gets the switch that is under way.
+    """
     with transaction.atomic():
         live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
         if promotions_open():
+            under_way = Promotion.objects.filter(outcome=Outcome.REQUESTED, requested_by=user, to_version=version)
+            if same := under_way.first():
+                return same
             raise PromotionConflict("Another switch is under way. Look at its outcome in the ledger first.")
         promotion = Promotion.objects.create(requested_by=user, from_version=live, to_version=version, reason=reason)
     try:

@@ -17,10 +17,11 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from generator import events, selectors, services
-from generator.admission import AdmissionError
+from generator.admission import AdmissionError, KeyUsed
 from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_form
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
@@ -114,8 +115,11 @@ def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionEr
     if wants_json(request):
         response: HttpResponse = JsonResponse({"errors": {"__all__": [str(error)]}}, status=error.status)
     else:
+        if isinstance(error, KeyUsed):
+            form.data = {**form.data, "client_key": uuid.uuid4().hex}
         response = _desk(request, form, status=error.status, problem=error.sentences)
-    response.headers["Retry-After"] = str(error.retry_after)
+    if error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
@@ -155,13 +159,15 @@ def generation_cancel(request: HttpRequest, generation: Generation) -> HttpRespo
 
 
 @require_POST
-@own_generation
-def generation_delete(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """Remove a generation for good."""
-    services.generation_delete(generation=generation)
+@never_cache
+def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse:
+    """Remove a generation for good. A second click leads where the first did, as does any id that is not the asker's."""
+    generation = selectors.generation_of(request_owner(request), generation_id)
+    if generation:
+        services.generation_delete(generation=generation)
     if wants_json(request):
-        return HttpResponse(status=204)
-    messages.success(request, "The text was deleted.")
+        return HttpResponse(status=204) if generation else _error(request, 404, "Not found.")
+    messages.success(request, "The text was deleted." if generation else "There is no such text in your history any more.")
     return redirect("history")
 
 
@@ -226,16 +232,19 @@ def history(request: HttpRequest) -> HttpResponse:
         "versions": selectors.versions_all(),
         "filtered": bool(query or state or number is not None),
         "kept": kept.urlencode(),
+        "key": uuid.uuid4().hex,
     }
     return render(request, "generator/history.html", context)
 
 
 @require_http_methods(["GET", "POST"])
+@never_cache
+@sensitive_post_parameters()
 def sign_up(request: HttpRequest) -> HttpResponse:
     """Make an account; what the visitor made before becomes the user's."""
     form = SignUpForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        login(request, form.save())
+    if request.method == "POST" and (user := form.account()):
+        login(request, user)
         return redirect("desk")
     return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
 

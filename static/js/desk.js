@@ -89,7 +89,11 @@ async function sendTo(url, body, { prompt, length }, resend, automatic) {
   read(answer.data);
 }
 
-function refuse({ data, message, retryAfter }, resend, automatic) {
+function refuse({ status, data, message, retryAfter }, resend, automatic) {
+  if (status === 409) {
+    renewKey();
+    renewAgainKey();
+  }
   const errors = data.errors ?? {};
   if (errors.prompt) write();
   showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."), !automatic);

@@ -1,6 +1,6 @@
 // A text's own page: goes on where the server left it, and completes the details when it ends.
 
-import { keepClientKey } from "./client-key.js";
+import { newKeysOnReturn } from "./client-key.js";
 import { closableQuestions } from "./confirm.js";
 import { copyButtons } from "./copy.js";
 import { enhance } from "./enhance.js";
@@ -12,8 +12,7 @@ const element = document.querySelector("[data-output]");
 enhance();
 closableQuestions();
 copyButtons(element);
-const renewKey = keepClientKey(document.querySelector("[data-again-form]"));
-addEventListener("pageshow", (event) => event.persisted && renewKey()); // who came back wants another text, not the same
+newKeysOnReturn();
 
 if (element.dataset.socket !== "ended") {
   const output = new Output(element);

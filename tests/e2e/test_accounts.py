@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from tests.e2e.pages import begin, exported, wait_for_end
@@ -19,7 +21,8 @@ def test_two_visitors_do_not_see_each_other(page: Page, stack: Stack) -> None:
     assert "My secret diary" not in other.get("/history/").text
     assert "My secret diary" not in other.get("/").text
     assert [other.get(path + end).status_code for end in ("", "export.txt", "export.json")] == [404, 404, 404]
-    assert [other.post(path + end).status_code for end in ("cancel/", "delete/", "again/")] == [404, 404, 404]
+    assert [other.post(path + end).status_code for end in ("cancel/", "again/")] == [404, 404]
+    assert "There is no such text" in other.post(path + "delete/").text
     page.goto("/history/")
     expect(page.locator("[data-row]")).to_have_count(1)
     assert exported_after_return(page)["prompt"] == "My secret diary"
@@ -69,3 +72,24 @@ def test_sign_in_and_sign_up_say_what_is_wrong(page: Page, problems: list[str]) 
     page.get_by_role("button", name="Make the account").click()
     expect(page.get_by_text("too common").first).to_be_visible()
     problems.clear()  # the browser reports the 400
+
+
+def test_double_clicks_end_where_one_click_does(page: Page) -> None:
+    begin(page, "Clicked twice", length=30)
+    wait_for_end(page)
+    page.goto("/accounts/signup/")
+    page.get_by_label("Username").fill("twice")
+    page.get_by_label("Password:", exact=True).fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
+    page.get_by_role("button", name="Make the account").dblclick()
+    expect(page.get_by_text("Signed in as twice")).to_be_visible()
+    page.goto("/history/")
+    expect(page.locator("[data-row]")).to_have_count(1)
+    page.get_by_role("button", name="Run again").dblclick()
+    page.wait_for_url("**/generations/**")
+    page.goto("/history/")
+    expect(page.locator("[data-row]")).to_have_count(2)
+    page.locator("[data-row] summary").first.click()
+    page.get_by_role("button", name="Delete it").first.dblclick()
+    expect(page.get_by_role("status").first).to_contain_text(re.compile("was deleted|no such text"))
+    expect(page.locator("[data-row]")).to_have_count(1)

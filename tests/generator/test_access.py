@@ -33,7 +33,7 @@ def test_changes_by_another_are_404_and_change_nothing(stranger: Client, make_ge
     generation = make_generation(state=state)
     url = f"/generations/{generation.pk}/{path}"
     assert stranger.post(url).status_code == 404
-    assert Client().post(url).status_code == 404
+    assert Client(headers={"accept": "application/json"}).post(url).status_code == 404
     assert Generation.objects.filter(pk=generation.pk, state=state, cancel_requested=False).exists()
     assert Generation.objects.count() == 1
 

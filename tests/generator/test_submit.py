@@ -70,6 +70,36 @@ def test_the_same_client_key_makes_one_generation(client: Client, live: ModelVer
     assert Generation.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prompt": "It is"},
+        {"length": 101},
+        {"temperature": 0.8},
+        {"top_k": 5},
+        {"top_p": 0.5},
+        {"stop": ["x"]},
+        {"seed": 5},
+        {"version": 2},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_same_client_key_for_another_text_is_409_and_says_so(
+    client: Client, live: ModelVersion, changed: dict[str, Any]
+) -> None:
+    make_version(2)
+    first = submit(client, client_key="once")
+    other = submit(client, client_key="once", **changed)
+    assert (first.status_code, other.status_code, "Retry-After" in other) == (201, 409, False)
+    assert other.json()["errors"]["__all__"] == ["This form has made another text already. Send it again to make this one, too."]
+    assert submit(client, client_key="once").json()["id"] == first.json()["id"]
+    page = client.post("/generations/", {**GOOD, **changed, "client_key": "once"}, headers={"accept": "text/html"})
+    assert (page.status_code, "Send it again" in page.text) == (409, True)
+    (key,) = set(re.findall(r'name="client_key" value="([^"]+)"', page.text))
+    again = client.post("/generations/", {**GOOD, **changed, "client_key": key}, headers={"accept": "text/html"})
+    assert (again.status_code, Generation.objects.count()) == (302, 2)
+
+
 def test_a_chosen_version_is_pinned(client: Client, live: ModelVersion) -> None:
     other = make_version(2)
     submit(client, version=2)
@@ -186,6 +216,7 @@ def test_again_with_the_same_client_key_makes_one_generation(client: Client, liv
     first, second = (client.post(f"{url}again/", {"seed": "new", "client_key": "k"}).json()["id"] for _ in range(2))
     other = client.post(f"{url}again/", {"seed": "new", "client_key": "l"}).json()["id"]
     assert first == second != other
+    assert client.post(f"{url}again/", {"seed": "same", "client_key": "k"}).status_code == 409
     assert client.post(f"{url}again/", {"seed": "new", "client_key": "k" * 65}).status_code == 400
     assert Generation.objects.count() == 3
 

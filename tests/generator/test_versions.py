@@ -96,9 +96,11 @@ def test_a_refused_promotion_leaves_the_live_version(live: ModelVersion, promote
 
 def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: User) -> None:
     other = make_version(2)
-    Promotion.objects.create(requested_by=promoter, to_version=other)
-    with pytest.raises(versions.PromotionConflict):
-        versions.promotion_request(version=other, user=promoter)
+    first = Promotion.objects.create(requested_by=promoter, to_version=other)
+    assert versions.promotion_request(version=other, user=promoter) == first  # a second click
+    for version, user in ((make_version(3), promoter), (other, User.objects.create_user("somebody else"))):
+        with pytest.raises(versions.PromotionConflict):
+            versions.promotion_request(version=version, user=user)
 
 
 def test_a_switch_that_was_lost_on_the_way_blocks_no_other(live: ModelVersion, promoter: User) -> None:

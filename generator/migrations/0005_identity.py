@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('generator', '0003_submit'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='generation',
+            name='client_digest',
+            field=models.CharField(blank=True, editable=False, max_length=64),
+        ),
+    ]
