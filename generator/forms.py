@@ -114,7 +114,6 @@ class GenerationForm(ClientKeyForm):
         required=False,
         to_field_name="version",
         empty_label=None,
-        error_messages={"invalid_choice": "There is no such version, or it cannot be written with now. Choose another."},
     )
     parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
 

@@ -36,4 +36,6 @@ def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
         said["max_length"] = (
             f"The prompt may have {settings.PROMPT_MAX_LENGTH:,} characters at most; this one has %(show_value)d."
         )
+    if name == "version":
+        said["invalid_choice"] = "There is no such version, or it cannot be written with now. Choose another."
     return said | {"null_characters_not_allowed": NO_TEXT}

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('generator', '0003_submit'),
+        ('generator', '0005_identity'),
     ]
 
     operations = [
