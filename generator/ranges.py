@@ -21,7 +21,7 @@ def sentence(name: str, version: ModelVersion | None = None) -> str:
         "top_p": "Top-p is a number above 0 and up to 1, or empty for all characters.",
         "seed": f"Seed is a whole number from 0 to {SEED_LIMIT - 1:,}, or empty for a new one.",
         "stop": "Stop strings are a list of texts.",
-        "version": "Model version is the number of a version in the list, or empty for the live one.",
+        "version": "There is no such version, or it cannot be written with now. Choose another.",
         "parent": "The parent is the id of a text of yours.",
         "client_key": f"A client key is text of at most {CLIENT_KEY_LENGTH} characters.",
     }[name]
@@ -36,6 +36,4 @@ def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
         said["max_length"] = (
             f"The prompt may have {settings.PROMPT_MAX_LENGTH:,} characters at most; this one has %(show_value)d."
         )
-    if name == "version":
-        said["invalid_choice"] = "There is no such version, or it cannot be written with now. Choose another."
     return said | {"null_characters_not_allowed": NO_TEXT}

@@ -27,7 +27,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "top_k": ((0, -3, 91, 1.5, "all", True), TOP_K),
     "top_p": ((0, -0.5, 1.5, "x", "inf", True), TOP_P),
     "seed": ((-1, 2**64, "x", 1.5, True), SEED),
-    "version": ((99, -1, "latest"), "Model version is the number of a version in the list, or empty for the live one."),
+    "version": ((99, -1, "latest"), "There is no such version, or it cannot be written with now. Choose another."),
     "parent": (("../x", "7b1c5b0e-5bd3-44a5-9a5e-0f3ad7a1f0a1"), "The parent is the id of a text of yours."),
     "client_key": (("k" * 65,), "A client key is text of at most 64 characters."),
 }
