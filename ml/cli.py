@@ -110,8 +110,9 @@ def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser("evaluate", help="measure how well a model version predicts a text")
     evaluate.add_argument("--model", required=True, help="version folder, or a registry version such as 3 or champion")
     what = evaluate.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", type=Path, help="UTF-8 text file")
+    what.add_argument("--text", type=Path, help="UTF-8 text file, cleaned as the version's corpus was")
     what.add_argument("--corpus", type=Path, help="corpus folder, of which the validation split is read")
+    evaluate.add_argument("--raw", action="store_true", help="with --text: the file as it is, with licence and wrapped lines")
     evaluate.add_argument("--per-book", action="store_true", help="with --corpus: also each book by itself")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="int8 is what serves")
@@ -233,16 +234,19 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from ml.corpus import Corpus
     from ml.measure import Judge, found_version, total
 
+    if arguments.raw and not arguments.text:
+        sys.exit("error: --raw is for --text; a corpus is read as it was built")
     with found_version(arguments.model) as version:
         judge = Judge(version, precision=arguments.precision, threads=arguments.threads)
     if arguments.text:
-        values = _values(judge.text(arguments.text))
-    elif arguments.per_book:
-        books = judge.books(Corpus.open(arguments.corpus))
-        values = _values(total([evaluation for _, evaluation in books]))
-        values["books"] = [{"id": book.id, "title": book.title, **_values(evaluation)} for book, evaluation in books]
+        values = {"read_as": _read_as(judge.join_lines, arguments.raw), **_values(judge.text(arguments.text, raw=arguments.raw))}
     else:
-        values = _values(judge.corpus(Corpus.open(arguments.corpus)))
+        corpus = Corpus.open(arguments.corpus)
+        books = judge.books(corpus) if arguments.per_book else []
+        whole = total([evaluation for _, evaluation in books]) if books else judge.corpus(corpus)
+        values = {"read_as": _read_as(corpus.join_lines), **_values(whole)}
+        if books:
+            values["books"] = [{"id": book.id, "title": book.title, **_values(evaluation)} for book, evaluation in books]
     if arguments.json:
         print(json.dumps(values, ensure_ascii=False))
         return
@@ -250,6 +254,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(f"{book['nats_per_char']:.4f} nats/char, {book['chars']:>9,} characters  {book['title']}")
     for name, value in values.items():
         print(f"{name}: {value}")
+
+
+def _read_as(join_lines: bool, raw: bool = False) -> str:
+    """Say how the text was read: a loss on wrapped lines is not to be set beside one on joined ones."""
+    return "raw" if raw else f"cleaned, wrapped lines {'joined' if join_lines else 'kept'}"
 
 
 def _values(evaluation: Evaluation) -> dict[str, Any]:

@@ -157,6 +157,14 @@ def read_text(path: Path) -> str:
     return text
 
 
+def read_book(path: Path, *, join_lines: bool = True) -> str:
+    """Return the text of a file as a model reads it. Raises CorpusError as `read_text` does, and if nothing is left of it."""
+    text = clean(read_text(path), join_lines=join_lines)
+    if not text.strip():
+        raise CorpusError(f"{path} holds nothing but a licence")
+    return text
+
+
 def read_catalog(path: Path) -> list[dict[str, str]]:
     """Return the rows (id, title, author, …) of a catalogue of books."""
     try:
@@ -186,12 +194,9 @@ def read_books(source: Path, *, join_lines: bool = True) -> Iterator[tuple[dict[
     """Yield each book's catalogue row and cleaned text, in catalogue order."""
     for row, path in _list_books(source):
         try:
-            text = clean(read_text(path), join_lines=join_lines)
+            yield row, read_book(path, join_lines=join_lines)
         except FileNotFoundError:
             raise CorpusError(f"{source} has no {path.name} ({row['title']}), which its catalogue names") from None
-        if not text.strip():
-            raise CorpusError(f"{path} holds nothing but a licence")
-        yield row, text
 
 
 def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.checkpoint import Version, read_step_graph, read_version, read_weights
-from ml.corpus import Book, Corpus, read_text
+from ml.corpus import Book, Corpus, read_book, read_text
 from ml.evaluate import Evaluation, evaluate
 from ml.export import build_fp32_graph
 from ml.registry import CHAMPION, NAME, Registry, RegistryError
@@ -27,9 +27,17 @@ class Judge:
         graph = read_step_graph(version) if precision == "int8" else build_fp32_graph(version.model, read_weights(version))
         self._step = OnnxStep(graph, version.model, rows=LANES, threads=threads)
 
-    def text(self, path: Path) -> Evaluation:
-        """Return the evaluation of a UTF-8 text file, read as it is but for quotes and line ends."""
-        text = normalize(read_text(path))
+    @property
+    def join_lines(self) -> bool:
+        """Whether wrapped lines were joined in the version's corpus; of one that does not say, as `corpus build` does it."""
+        return self.version.training.get("join_lines") is not False
+
+    def text(self, path: Path, *, raw: bool = False) -> Evaluation:
+        """Return the evaluation of a UTF-8 text file, cleaned as the version's corpus was.
+
+        With `raw` it is read as it is but for quotes and line ends, licence and all. Raises CorpusError.
+        """
+        text = normalize(read_text(path)) if raw else read_book(path, join_lines=self.join_lines)
         return evaluate(self._step, self.version.vocabulary, self.version.vocabulary.encode(text), lanes=LANES)
 
     def corpus(self, corpus: Corpus) -> Evaluation:

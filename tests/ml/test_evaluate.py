@@ -22,6 +22,7 @@ from ml.scoring import total_nats
 from ml.step import OnnxStep
 from ml.stream import Request
 from ml.train import Trainer
+from tests.ml.test_checkpoint import edit_meta
 from tests.ml.test_corpus import write_books
 
 
@@ -104,18 +105,70 @@ def test_export_makes_a_version_of_the_nearest_snapshot(
 def test_evaluate_prints_json(run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(*run, tmp_path / "v", chars=10**9)
     (tmp_path / "text.txt").write_text("the cat sat\r\non a \u201cmat\u201d \u2603", encoding="utf-8")
-    command = ["evaluate", "--model", str(tmp_path / "v"), "--text", str(tmp_path / "text.txt")]
+    command = ["evaluate", "--model", str(tmp_path / "v"), "--text", str(tmp_path / "text.txt"), "--raw"]
     capsys.readouterr()
     results = {}
     for precision in ("int8", "fp32"):
         main([*command, "--json", "--precision", precision])
         results[precision] = json.loads(capsys.readouterr().out)
-    assert results["int8"].keys() == {"nats_per_char", "bits_per_char", "chars", "unknown_chars"}
+    assert results["int8"].keys() == {"read_as", "nats_per_char", "bits_per_char", "chars", "unknown_chars"}
     assert results["int8"]["chars"] == 24
     assert results["int8"]["unknown_chars"] == 3
     assert results["int8"]["nats_per_char"] == pytest.approx(results["fp32"]["nats_per_char"], abs=0.02)
     main(command)
     assert "bits_per_char: " in capsys.readouterr().out
+
+
+GUTENBERG = """The Project Gutenberg eBook of Cats
+*** START OF THE PROJECT GUTENBERG EBOOK CATS ***
+
+{}
+
+*** END OF THE PROJECT GUTENBERG EBOOK CATS ***
+Terms of use follow.
+"""
+# How a text is read. None is a version of before it was recorded what was done to the texts of its corpus.
+JOINED, KEPT = "cleaned, wrapped lines joined", "cleaned, wrapped lines kept"
+
+
+@pytest.mark.parametrize(("keep_lines", "read_as"), [(False, JOINED), (True, KEPT), (None, JOINED)])
+def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], keep_lines: bool | None, read_as: str
+) -> None:
+    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 9_000).tolist()
+    lines = [" ".join(words[at : at + 15]) for at in range(0, len(words), 15)]  # as wide as an editor's column
+    source = write_books(tmp_path / "books", {"1": GUTENBERG.format("\n".join(lines))})
+    corpus = build(source, tmp_path / "corpus", join_lines=not keep_lines)
+    config = TrainConfig(hidden_size=8, batch_size=1, max_chars=64 * 20, validate_every=64 * 20, sample_chars=0, threads=1)
+    Trainer(config, corpus, tmp_path / "run").run()
+    version = release_best(corpus, tmp_path / "run", threads=1)
+    assert version.training["join_lines"] is not bool(keep_lines)
+    if keep_lines is None:
+        edit_meta(version.folder, lambda meta: meta["training"].pop("join_lines"))
+
+    def evaluated(*options: str) -> str:
+        main(["evaluate", "--model", str(version.folder), "--threads", "1", *options])
+        return capsys.readouterr().out
+
+    capsys.readouterr()
+    book = str(source / "1.txt")
+    cleaned, raw = (json.loads(evaluated("--json", "--text", book, *options)) for options in ((), ("--raw",)))
+    assert (cleaned["read_as"], raw["read_as"]) == (read_as, "raw")
+    assert (cleaned["chars"], cleaned["unknown_chars"]) == (len(corpus.train) + len(corpus.validation), 0)
+    assert raw["chars"] == len((source / "1.txt").read_text())
+    assert raw["unknown_chars"] > 100
+    Path(book).write_text("\n".join(lines))  # with nothing to take away but the breaks of the lines
+    alone = json.loads(evaluated("--json", "--text", book))
+    assert (alone["chars"], alone["nats_per_char"]) == (cleaned["chars"], cleaned["nats_per_char"])
+    assert f"read_as: {read_as}\n" in evaluated("--text", book)
+    assert "read_as: raw\n" in evaluated("--text", book, "--raw")
+    whole = json.loads(evaluated("--json", "--corpus", str(tmp_path / "corpus")))
+    assert whole["read_as"] == (KEPT if keep_lines else JOINED)
+    Path(book).write_text(GUTENBERG.format(""))
+    with pytest.raises(SystemExit, match=r"^error: .*1\.txt holds nothing but a licence$"):
+        evaluated("--text", book)
+    with pytest.raises(SystemExit, match=r"^error: --raw is for --text; a corpus is read as it was built$"):
+        evaluated("--corpus", str(tmp_path / "corpus"), "--raw")
 
 
 def test_evaluate_reads_the_validation_split_and_each_book(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
