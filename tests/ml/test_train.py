@@ -238,7 +238,7 @@ def test_bf16_is_refused_where_the_processor_cannot_multiply_it(written_corpus: 
     def trained(run: Path, max_chars: int, *precision: str) -> subprocess.CompletedProcess[str]:
         command = [*train_command(written_corpus, run), "--max-chars", str(max_chars), *precision]
         command = [sys.executable, "-m", "ml", *command]
-        return subprocess.run(command, env=OLDER_PROCESSOR, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, env=OLDER_PROCESSOR, capture_output=True, text=True, timeout=60, check=False)
 
     bf16 = ("--precision", "bf16")
     refused = trained(tmp_path / "new", 128 * 10, *bf16)
