@@ -228,9 +228,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_ROUTES = {"generator.tasks.generate": {"queue": "generate"}}
-CELERY_BEAT_SCHEDULE = {
-    "requeue": {"task": "generator.tasks.requeue", "schedule": 2.0, "options": {"expires": 2.0}},
-    "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0, "options": {"expires": 10.0}},
+CELERY_BEAT_SCHEDULE = {  # without expiry, which would compare two machines' clocks; what piles up counts as one
+    "requeue": {"task": "generator.tasks.requeue", "schedule": 2.0},
+    "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0},
 }
 
 # Models ------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
-from generator import limits
+from generator import clock, limits
 from generator.models import Generation, ModelVersion, Owner, Submit
 
 State = Generation.State
@@ -72,7 +71,7 @@ def admit(owner: Owner) -> ModelVersion:
     live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
     if live is None:
         raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
-    now = timezone.now()
+    now = clock.now()
     _limit_a_minute(owner, now)
     under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
     if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:

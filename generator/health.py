@@ -13,7 +13,6 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis import Redis
@@ -21,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from generator import clock, workers
 from generator.models import ModelVersion, Worker
 
 HOUSEKEEPING = "housekeeping"  # how the id of the housekeeping process's heartbeat row begins
@@ -39,7 +39,10 @@ class Check:
 
 
 def checks(since: datetime | None = None) -> Iterator[Check]:
-    """Yield every check, in the order in which to repair things. Heartbeats from before `since` do not count."""
+    """Yield every check, in the order in which to repair things.
+
+    Heartbeats from before `since`, a moment of generator/clock.py, do not count.
+    """
     yield (base := database())
     yield redis()
     needing_rows: dict[str, Callable[[], Check]] = {
@@ -82,14 +85,14 @@ def model() -> Check:
     if live is None:
         return Check("model", False, "no version is live", "Run: python manage.py register_bundled, or choose one in /admin/.")
     here = (settings.VERSIONS_DIR / live.digest / "model.json").is_file()
-    if here or any(live.digest in row.versions_loaded for row in _alive(Worker.objects.all())):
+    if here or any(live.digest in row.versions_loaded for row in workers.alive()):
         return Check("model", True, f"{live} is live, its files are in place")
     return Check("model", False, f"{live} is live, but its files are missing", "Start a worker: it fetches them.")
 
 
 def model_loaded(since: datetime | None = None) -> Check:
     """A worker holds the live version in memory, so that the next visitor does not wait for it."""
-    loaded = [digest for row in _alive(Worker.objects.all(), since) for digest in row.versions_loaded]
+    loaded = [digest for row in _writers(since).filter(consumes=True) for digest in row.versions_loaded]
     live = ModelVersion.objects.filter(is_live=True).first()
     if live and live.digest in loaded:
         return Check("model", True, f"{live} is loaded")
@@ -98,17 +101,23 @@ def model_loaded(since: datetime | None = None) -> Check:
 
 
 def worker(since: datetime | None = None) -> Check:
-    """At least one process that writes text gave a sign of life just now."""
-    count = _alive(Worker.objects.exclude(pk__startswith=HOUSEKEEPING), since).count()
-    if count:
+    """At least one process that writes text gave a sign of life just now, and takes texts."""
+    alive = _writers(since)
+    if count := alive.filter(consumes=True).count():
         return Check("worker", True, f"{count} alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "worker.log")
+    if count := alive.count():
+        return Check("worker", False, f"{count} alive, and none takes texts: starting, stopping, or without Redis", advice)
     return Check("worker", False, f"none gave a sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
+
+
+def _writers(since: datetime | None) -> QuerySet[Worker]:
+    return _alive(since).exclude(pk__startswith=HOUSEKEEPING)
 
 
 def housekeeping(since: datetime | None = None) -> Check:
     """The process that sends lost work again and mirrors the registry gave a sign of life just now."""
-    if _alive(Worker.objects.filter(pk__startswith=HOUSEKEEPING), since).exists():
+    if _alive(since).filter(pk__startswith=HOUSEKEEPING).exists():
         return Check("housekeeping", True, "alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "housekeeping.log")
     return Check("housekeeping", False, f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
@@ -117,7 +126,7 @@ def housekeeping(since: datetime | None = None) -> Check:
 def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
     """The model registry answered housekeeping within `silent`. Nobody is asked now, and texts do not depend on it."""
     answered = ModelVersion.objects.aggregate(last=Max("synced_at"))["last"]
-    if answered and timezone.now() - answered < silent:
+    if answered and clock.now() - answered < silent:
         return Check("registry", True, "answers")
     found = f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC" if answered else "has not answered yet"
     asking = housekeeping()
@@ -125,9 +134,8 @@ def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
     return Check("registry", False, found, advice)
 
 
-def _alive(rows: QuerySet[Worker], since: datetime | None = None) -> QuerySet[Worker]:
-    fresh = timezone.now() - timedelta(seconds=settings.WORKER_SILENT)
-    return rows.filter(last_seen__gte=max(fresh, since) if since else fresh)
+def _alive(since: datetime | None = None) -> QuerySet[Worker]:
+    return workers.alive().filter(last_seen__gte=since) if since else workers.alive()
 
 
 def _first_line(error: Exception) -> str:

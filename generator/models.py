@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
@@ -101,7 +102,7 @@ class Promotion(models.Model):
         DONE = "done"
         REFUSED = "refused"
 
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(db_default=Now())  # housekeeping compares it, on another machine perhaps
     finished_at = models.DateTimeField(null=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     from_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
@@ -127,6 +128,7 @@ class Worker(models.Model):
     last_seen = models.DateTimeField()
     versions_loaded = models.JSONField(default=list)
     active_streams = models.PositiveIntegerField(default=0)
+    consumes = models.BooleanField(default=False)  # takes tasks now: neither starting nor stopping
 
     class Meta:
         ordering = ("-last_seen",)

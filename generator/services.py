@@ -11,8 +11,7 @@ import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from itertools import takewhile
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,18 +19,16 @@ from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
-from generator import admission, notify, stream_log
-from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Worker
+from generator import admission, clock, notify, stream_log
+from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner
 
 logger = logging.getLogger(__name__)
 State = Generation.State
 GENERATE_QUEUE = "generate"
-WORKER_FORGOTTEN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = 
                 seed=secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed,
                 model_version=parameters.version or live,
                 parent=parameters.parent,
-                dispatched_at=timezone.now(),
+                dispatched_at=Now(),
             )
             transaction.on_commit(lambda: dispatch(generation.pk))
             return generation
@@ -115,13 +112,10 @@ def _submitted_before(owner: Owner, client_key: str, parameters: Parameters) -> 
     return existing
 
 
-def dispatch(generation_id: UUID, after: float = 0) -> bool:
-    """Send a queued generation to the workers, to be begun in `after` seconds.
-
-    With the broker away the row stays queued and housekeeping sends it.
-    """
+def dispatch(generation_id: UUID) -> bool:
+    """Send a queued generation to the workers. With the broker away the row stays queued and housekeeping sends it."""
     try:
-        current_app.send_task("generator.tasks.generate", args=[str(generation_id)], countdown=after or None)
+        current_app.send_task("generator.tasks.generate", args=[str(generation_id)])
     except OperationalError as error:
         logger.warning("generation %s waits for the broker: %s", generation_id, error)
         return False
@@ -134,19 +128,20 @@ def generation_cancel(*, generation: Generation) -> None:
     # The wish goes first: whoever changes the state next sees it, so that it cannot fall between two states.
     if not row.filter(state__in=(State.QUEUED, State.RUNNING)).update(cancel_requested=True):
         return
-    if not _end_cancelled(row.filter(state=State.QUEUED)):
+    if not end_cancelled(row.filter(state=State.QUEUED)):
         notify.cancel_running(generation.pk)
 
 
-def _end_cancelled(rows: GenerationQuerySet, **changes: Any) -> bool:
+def end_cancelled(rows: GenerationQuerySet, **changes: Any) -> bool:
     """End those of `rows`, which no worker writes, whose cancel was asked for; with all the text that was shown."""
     wished = rows.filter(cancel_requested=True)
+    ended = False
     for pk, text in list(wished.values_list("pk", "text")):
         values = {"text": stream_log.known_text(pk, text), "finished_at": timezone.now(), **changes}
         if wished.filter(pk=pk).update(state=State.CANCELLED, finish_reason="cancelled", **values):
             notify.generation_changed(pk)
-            return True
-    return False
+            ended = True
+    return ended
 
 
 def generation_delete(*, generation: Generation) -> None:
@@ -210,19 +205,23 @@ def generation_finish(*, progress: Progress, state: str, reason: str, error: str
 
 
 def generation_requeue(*, progress: Progress, failed: bool = False, note: str = "", after: float = 0) -> bool:
-    """Give a running generation back, with what was written so far, and send it to the workers again, in `after` seconds.
+    """Give a running generation back, with what was written so far, and send it to the workers again.
 
-    One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
+    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at once. One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
     attempt no longer holds the row, and nothing was written.
     """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     written = {"text": progress.text, **_first(progress)}
     given_back = held.filter(cancel_requested=False).update(
-        state=State.QUEUED, dispatched_at=timezone.now(), failures=F("failures") + int(failed), note=note, **written
+        state=State.QUEUED,
+        dispatched_at=clock.ago(settings.DISPATCH_RETRY - after) if after else Now(),
+        failures=F("failures") + int(failed),
+        note=note,
+        **written,
     )
-    if given_back:
-        dispatch(progress.generation_id, after)
-    return bool(given_back) or _end_cancelled(held, **written)
+    if given_back and not after:
+        dispatch(progress.generation_id)
+    return bool(given_back) or end_cancelled(held, **written)
 
 
 def generation_attempt_failed(*, progress: Progress, error: str, after: float = 0) -> None:
@@ -242,65 +241,3 @@ def _first(progress: Progress) -> dict[str, Any]:
     if progress.first_character_at is None:
         return {}
     return {"first_character_at": Coalesce(F("first_character_at"), progress.first_character_at)}
-
-
-def generations_requeue_lost() -> int:
-    """Give back what silent workers were writing; return how many rows that were. One that ends its workers fails."""
-    fresh = timezone.now() - timedelta(seconds=settings.WORKER_SILENT)
-    alive = Worker.objects.filter(last_seen__gte=fresh).values("pk")
-    lost = Generation.objects.filter(state=State.RUNNING).exclude(worker_id__in=alive)
-    rows = list(lost.values_list("pk", "attempt", "text"))
-    for pk, attempt, text in rows:
-        held = Generation.objects.held_by(pk, attempt)
-        if attempt >= settings.GENERATION_MAX_ATTEMPTS:
-            error = f"Its worker was lost {attempt} times."
-            generation_finish(progress=Progress(pk, attempt, text, None), state=State.FAILED, reason="error", error=error)
-        elif held.filter(cancel_requested=False).update(state=State.QUEUED, dispatched_at=timezone.now()):
-            dispatch(pk)
-        else:
-            _end_cancelled(held)
-    for pk, *_ in rows:  # only now: the place that a page is told counts those that wait before it
-        notify.generation_changed(pk)
-    return len(rows)
-
-
-def generations_send_again() -> int:
-    """Send waiting generations again whose messages were lost; return how many.
-
-    As long as the broker holds a message for each waiting row nothing was lost, however long they wait.
-    """
-    waiting = Generation.objects.filter(state=State.QUEUED)
-    _end_cancelled(waiting)
-    due = timezone.now() - timedelta(seconds=settings.DISPATCH_RETRY)
-    unsent = list(waiting.exclude(dispatched_at__gte=due).order_by("created_at").values_list("pk", flat=True))
-    if not unsent or _messages_waiting() >= waiting.count():
-        return 0
-    sent = list(takewhile(dispatch, unsent))
-    Generation.objects.filter(pk__in=sent).update(dispatched_at=timezone.now())
-    return len(sent)
-
-
-def _messages_waiting() -> int:
-    """Return how many generations the broker holds for the workers; 0 when it is away."""
-    try:
-        with current_app.connection_for_write() as connection:
-            return int(connection.default_channel.queue_declare(GENERATE_QUEUE).message_count)
-    except (OperationalError, RedisError):
-        return 0
-
-
-def worker_heartbeat(*, worker_id: str, host: str, pid: int, versions: list[str], active: int) -> None:
-    """Say that a worker is alive."""
-    now = timezone.now()
-    seen = {"host": host, "pid": pid, "last_seen": now, "versions_loaded": versions, "active_streams": active}
-    Worker.objects.update_or_create(pk=worker_id, defaults=seen, create_defaults={**seen, "started_at": now})
-
-
-def workers_forget_silent() -> None:
-    """Remove the rows of workers that ended long ago without a word."""
-    Worker.objects.filter(last_seen__lt=timezone.now() - WORKER_FORGOTTEN).delete()
-
-
-def worker_gone(*, worker_id: str) -> None:
-    """Remove the row of a worker that ends in an orderly way."""
-    Worker.objects.filter(pk=worker_id).delete()

@@ -6,20 +6,26 @@ import logging
 import os
 import socket
 import threading
+import time
 from typing import Any
 from uuid import UUID
 
-from celery import shared_task
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery import current_app, shared_task
+from celery.signals import worker_init, worker_ready, worker_shutdown
+from celery.worker.state import maybe_shutdown
 
-from generator import services, versions
+from generator import housekeeping, services, versions, workers
 from generator.models import Promotion
+from generator.worker import stopping
 
 logger = logging.getLogger(__name__)
 HOUSEKEEPING_QUEUE = "housekeeping"
+TICKS_APART = 1.0  # seconds
+LOOK = 0.05  # seconds between looks whether to stop while the model is loaded
 
 
-@shared_task
+# Confirmed at its end: a worker then takes no more messages than it has threads, and leaves the others to others.
+@shared_task(acks_late=True)
 def generate(generation_id: str) -> None:
     """Write one generation; a second delivery of the same id finds nothing to claim."""
     from generator.worker.runtime import runtime
@@ -32,16 +38,21 @@ def generate(generation_id: str) -> None:
     runtime().write(key)
 
 
+_last_look = [-TICKS_APART]
+
+
 @shared_task
 def requeue() -> None:
-    """Give back what silent workers held, and send again what waits too long."""
-    services.worker_heartbeat(
-        worker_id=f"housekeeping-{socket.gethostname()}", host=socket.gethostname(), pid=os.getpid(), versions=[], active=0
-    )
-    services.workers_forget_silent()
-    if count := services.generations_requeue_lost():
+    """Give back what silent workers held, and send again what was lost. Ticks that piled up meanwhile count as one."""
+    if time.monotonic() - _last_look[0] < TICKS_APART:
+        return
+    _last_look[0] = time.monotonic()
+    host, pid = socket.gethostname(), os.getpid()
+    workers.heartbeat(worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True)
+    workers.forget_silent()
+    if count := housekeeping.requeue_lost():
         logger.warning("gave back %d generations of silent workers", count)
-    if count := services.generations_send_again():
+    if count := housekeeping.send_again():
         logger.warning("sent %d generations again whose messages were lost", count)
 
 
@@ -87,26 +98,40 @@ def _consumes(application: Any, queue: str) -> bool:
     return queue in application.amqp.queues.consume_from
 
 
-@worker_ready.connect
-def start_runtime(sender: Any, **_: object) -> None:
-    """Start engines and heartbeats, or look at the registry for the first time, once Celery consumes."""
-    if _consumes(sender.app, services.GENERATE_QUEUE):
-        from generator.worker.runtime import runtime
-
-        runtime()
-    elif _consumes(sender.app, HOUSEKEEPING_QUEUE):
-        registry_sync.delay()  # now, and not only at the first beat: importing mlflow takes seconds, a switch would wait for it
+@worker_init.connect
+def watch_for_stop(**_: object) -> None:
+    """Before Celery listens to signals; until then they end the process."""
+    stopping.watch(_drain, _say_goodbye)
 
 
-@worker_shutting_down.connect
-def drain_runtime(**_: object) -> None:
-    """SIGTERM: stop at the next character; the tasks save and give back what they hold."""
-    from celery import current_app
-
+def _drain() -> None:
+    """Stop at the next character; the tasks save and give back what they hold."""
     if _consumes(current_app, services.GENERATE_QUEUE):
         from generator.worker.runtime import runtime
 
         runtime().drain()
+
+
+def _say_goodbye() -> None:
+    if _consumes(current_app, services.GENERATE_QUEUE):
+        from generator.worker.runtime import runtime
+
+        runtime().close()
+
+
+@worker_ready.connect
+def start_runtime(sender: Any, **_: object) -> None:
+    """Start engines and heartbeats, or look at the registry for the first time. Celery takes tasks once this returns."""
+    if _consumes(sender.app, services.GENERATE_QUEUE):
+        from generator.worker.runtime import runtime
+
+        ready = runtime().start()
+        while not ready(LOOK):  # here and not in one go: this thread is the one that hears of a stop
+            maybe_shutdown()
+        sender.hub.call_soon(runtime().consuming)
+        sender.hub.call_repeatedly(1.0, runtime().consuming)
+    elif _consumes(sender.app, HOUSEKEEPING_QUEUE):
+        registry_sync.delay()  # now, and not only at the first beat: importing mlflow takes seconds, a switch would wait for it
 
 
 @worker_shutdown.connect
@@ -116,3 +141,5 @@ def close_runtime(sender: Any, **_: object) -> None:
         from generator.worker.runtime import runtime
 
         runtime().close()
+        if runtime().loading:  # a library that is cut off on the way out aborts the process
+            os._exit(sender.exitcode or os.EX_OK)

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from generator import clock
 from generator.models import ModelVersion, Promotion
 
 logger = logging.getLogger(__name__)
@@ -32,16 +33,16 @@ class PromotionConflict(Exception):
 def promotions_open() -> bool:
     """Tell whether a switch is under way. A request that was lost on the way is closed first, and blocks no other."""
     requested = Promotion.objects.filter(outcome=Outcome.REQUESTED)
-    lost = requested.filter(created_at__lt=timezone.now() - PROMOTION_TIMEOUT)
+    lost = requested.filter(created_at__lt=Now() - PROMOTION_TIMEOUT)
     lost.update(outcome=Outcome.REFUSED, evidence="Housekeeping did not answer in time.", finished_at=timezone.now())
     return requested.exists()
 
 
 def registry_keeps_silent() -> bool:
     """Have housekeeping ask the registry now; tell whether no answer came in time. False when nobody could be asked."""
-    asked, give_up = timezone.now(), time.monotonic() + REGISTRY_PATIENCE
+    asked, give_up = clock.now(), time.monotonic() + REGISTRY_PATIENCE
     try:
-        current_app.send_task("generator.tasks.registry_sync", expires=REGISTRY_PATIENCE)
+        current_app.send_task("generator.tasks.registry_sync")
     except OperationalError:
         return False
     while not ModelVersion.objects.filter(synced_at__gte=asked).exists():
@@ -65,12 +66,12 @@ def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
         changes = {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
         try:
             with transaction.atomic():
-                ModelVersion.objects.update_or_create(**identity, defaults={**changes, "synced_at": timezone.now()})
+                ModelVersion.objects.update_or_create(**identity, defaults={**changes, "synced_at": Now()})
         except (DataError, IntegrityError, OverflowError, ValueError) as error:  # a number that no column holds, for example
             logger.warning("version %s of the registry is left out: %s", fields["version"], error)
     for row in rows.values():
         _say(row, row.version, GONE)
-    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(problem=GONE, synced_at=timezone.now())
+    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(problem=GONE, synced_at=Now())
 
 
 def _digest_problem(row: ModelVersion | None, fields: dict[str, Any]) -> str:
@@ -135,10 +136,9 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
 
 def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str) -> None:
     """Write an attempt that was not allowed to the ledger; once a minute, or anybody could fill it."""
-    now = timezone.now()
     attempt = {"requested_by": user, "to_version": version, "outcome": Outcome.REFUSED, "evidence": evidence}
-    if not Promotion.objects.filter(**attempt, created_at__gte=now - REFUSALS_APART).exists():
-        Promotion.objects.create(**attempt, finished_at=now)
+    if not Promotion.objects.filter(**attempt, created_at__gte=Now() - REFUSALS_APART).exists():
+        Promotion.objects.create(**attempt, finished_at=timezone.now())
 
 
 def promotion_is_open(*, promotion: Promotion) -> bool:

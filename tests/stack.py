@@ -114,13 +114,17 @@ class Stack:
     def start(self, *names: str) -> Self:
         """Start processes, each in a group of its own, and wait until they are ready."""
         for name in names:
-            self._started[name] = str(datetime.now(UTC).replace(tzinfo=None))
-            with self._log(name).open("ab") as log:
-                self._running[name] = _popen(processes.command(name, self.environment), self.environment, log)
+            self.launch(name)
             if name == "redis":
                 self.wait_ready("redis")  # the others would only log that it is away
         self.wait_ready(*names)
         return self
+
+    def launch(self, name: str) -> None:
+        """Start a process and do not wait for it."""
+        self._started[name] = str(datetime.now(UTC).replace(tzinfo=None))
+        with self._log(name).open("ab") as log:
+            self._running[name] = _popen(processes.command(name, self.environment), self.environment, log)
 
     def stop(self, name: str, number: int = signal.SIGTERM, patience: float = STOP_PATIENCE) -> int:
         """Signal a process and its children, wait for its end, and return its exit code."""
@@ -208,7 +212,7 @@ class Stack:
         if name == "housekeeping":
             seen = "SELECT id FROM generator_worker WHERE id LIKE 'housekeeping%' AND last_seen > ?"
             return bool(self.rows(seen, self._started[name]))
-        loaded = self.rows("SELECT versions_loaded FROM generator_worker WHERE pid = ?", process.pid)
+        loaded = self.rows("SELECT versions_loaded FROM generator_worker WHERE consumes AND pid = ?", process.pid)
         return any(json.loads(row["versions_loaded"]) for row in loaded)
 
     def _log(self, name: str) -> Path:

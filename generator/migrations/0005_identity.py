@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('generator', '0003_submit'),
+        ('generator', '0004_worker'),
     ]
 
     operations = [

@@ -14,10 +14,10 @@ from functools import cache
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
-from generator import selectors, services
+from generator import selectors, services, workers
 from generator.models import Generation
 from generator.services import Progress
 from generator.worker import files
@@ -30,6 +30,7 @@ from ml.registry import NotInRegistry, RegistryError, VersionRefused
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
 DRAIN_PAUSE = 0.3  # seconds
+CONSUMES_SILENT = 5.0  # seconds without a sign of Celery's loop after which it counts as not taking tasks
 FAREWELL = 1.0  # seconds a process that is lost waits for the database to hear of it
 FETCHING = "Fetching the model's files"
 State = Generation.State
@@ -45,16 +46,14 @@ _making = threading.Lock()
 
 
 @cache
-def _started() -> Runtime:
-    new = Runtime()
-    new.start()
-    return new
+def _made() -> Runtime:
+    return Runtime()
 
 
 def runtime() -> Runtime:
-    """Return this process's runtime, started; the pool's threads may ask for it at once."""
+    """Return this process's runtime; several threads may ask for it at once."""
     with _making:
-        return _started()
+        return _made()
 
 
 class Runtime:
@@ -72,22 +71,46 @@ class Runtime:
         self._publisher = Publisher(self.cancel)
         self._writings: dict[tuple[UUID, int], Writing] = {}  # by attempt: an overtaken one may still be ending
         self._draining = threading.Event()
+        self._row = threading.Lock()  # a heartbeat that is under way must not write the row again once it is removed
         self._gone = False
+        self._beat_now = threading.Event()
+        self._consumed_at = -CONSUMES_SILENT
+        self._loader: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start publishing, checkpoints and heartbeats, and load the live version so that the first visitor need not wait."""
-        self._heartbeat()  # before anything is claimed: a claim by a worker without a row counts as lost
+    def start(self) -> Callable[[float], bool]:
+        """Start publishing, checkpoints and heartbeats, and load the live version so that the first visitor need not wait.
+
+        Returns at once. What is returned waits for so many seconds and tells whether texts may now be claimed.
+        """
+        ready = threading.Event()
         self._publisher.start()
-        self._every(settings.WORKER_HEARTBEAT, self._heartbeat)
+        self._every(settings.WORKER_HEARTBEAT, self._heartbeat, self._beat_now)
         self._every(CHECKPOINT_EVERY, self._checkpoint)
+        self._loader = threading.Thread(target=self._prepare, args=(ready,), name="loader", daemon=True)
+        self._loader.start()
+        return ready.wait
+
+    def _prepare(self, ready: threading.Event) -> None:
+        try:
+            _insist(self._heartbeat)  # before anything is claimed: a claim by a worker without a row counts as lost
+            _insist(self._load_live)
+        except Exception:
+            logger.exception("the live version cannot be loaded")
+        finally:
+            connections.close_all()
+            ready.set()
+
+    def _load_live(self) -> None:
         if live := selectors.live_version():
             try:
                 self._engines.get(files.version_folder(live, stop=self._draining), live.digest)
-                self._heartbeat()  # says that the version is loaded, which is what readiness asks for
             except (CheckpointError, RegistryError) as error:
                 logger.error("the live version cannot be loaded: %s", error)
 
-    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+    def _every(self, seconds: float, work: Callable[[], None], now: threading.Event | None = None) -> None:
+        """Do something at intervals, and when `now` is set."""
+        now = now or threading.Event()
+
         def loop() -> None:
             while True:
                 close_old_connections()
@@ -97,7 +120,8 @@ class Runtime:
                     logger.warning("%s: the database is busy or away: %s", work.__name__, error)
                 except Exception:
                     logger.exception("%s failed; it is tried again", work.__name__)
-                time.sleep(seconds)
+                now.wait(seconds)
+                now.clear()
 
         threading.Thread(target=loop, name=work.__name__, daemon=True).start()
 
@@ -144,7 +168,7 @@ class Runtime:
         """
         known = isinstance(error, CheckpointError | RegistryError)
         logger.error("generation %s cannot be written: %s", generation.pk, error, exc_info=not known)
-        progress = Progress(generation.pk, generation.attempt, generation.text, None)
+        progress = _nothing_new(generation)
         number = generation.model_version.version
         if self._draining.is_set():
             _insist(lambda: services.generation_requeue(progress=progress))
@@ -215,26 +239,45 @@ class Runtime:
                 if writing := self._writings.get(key):
                     writing.stream.cancel()
 
+    def consuming(self) -> None:
+        """Be told, about every second, that Celery takes tasks. Unless it is, nobody should count on this worker."""
+        if not self._consumes:
+            self._beat_now.set()
+        self._consumed_at = time.monotonic()
+
+    @property
+    def _consumes(self) -> bool:
+        return not self._draining.is_set() and time.monotonic() - self._consumed_at < CONSUMES_SILENT
+
     def _heartbeat(self) -> None:
-        if self._gone:
-            return
-        services.worker_heartbeat(
-            worker_id=self.worker_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            versions=[engine.version.digest for engine in self._engines.engines()],
-            active=len(self._writings),
-        )
+        with self._row:
+            if self._gone:
+                return
+            workers.heartbeat(
+                worker_id=self.worker_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                versions=[engine.version.digest for engine in self._engines.engines()],
+                active=len(self._writings),
+                consumes=self._consumes,
+            )
 
     def drain(self) -> None:
         """Stop every stream at its next step; the tasks then save and requeue what they hold."""
         self._draining.set()
+        self._beat_now.set()
         self._engines.drain()
 
     def close(self) -> None:
         """Say good-bye: the heartbeat row goes, so that nobody waits for it to grow old."""
-        self._gone = True
-        services.worker_gone(worker_id=self.worker_id)
+        with self._row:
+            self._gone = True
+            workers.gone(worker_id=self.worker_id)
+
+    @property
+    def loading(self) -> bool:
+        """Whether the live version is still being loaded."""
+        return self._loader is not None and self._loader.is_alive()
 
     def _end_process(self, error: BaseException) -> None:
         """An engine thread has died: its streams are lost to this process, so another takes over."""
@@ -258,6 +301,10 @@ def _insist(write: Callable[[], object]) -> None:
             logger.warning("a final row cannot be written yet: %s", error)
             close_old_connections()
             time.sleep(1)
+
+
+def _nothing_new(generation: Generation) -> Progress:
+    return Progress(generation.pk, generation.attempt, generation.text, None)
 
 
 def _progress(writing: Writing) -> Progress:

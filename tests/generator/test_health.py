@@ -30,10 +30,11 @@ def live(db: None) -> ModelVersion:
     )
 
 
-def heartbeat(name: str, age: float = 0, versions: list[str] | None = None) -> None:
+def heartbeat(name: str, age: float = 0, versions: list[str] | None = None, consumes: bool = True) -> None:
     """A process that was seen `age` seconds ago."""
     seen = timezone.now() - timedelta(seconds=age)
-    Worker.objects.create(id=name, host="h", pid=1, started_at=seen, last_seen=seen, versions_loaded=versions or [])
+    loaded = versions or []
+    Worker.objects.create(id=name, host="h", pid=1, started_at=seen, last_seen=seen, versions_loaded=loaded, consumes=consumes)
 
 
 def found(name: str) -> health.Check:
@@ -93,6 +94,16 @@ def test_a_worker_is_alive_until_it_was_silent_for_too_long(db: None, settings: 
     assert not health.worker().ok
     heartbeat("worker-2", age=settings.WORKER_SILENT / 2)
     assert health.worker().found == "1 alive"
+
+
+def test_a_worker_counts_only_while_it_takes_texts(live: ModelVersion) -> None:
+    heartbeat("starting", versions=[DIGEST], consumes=False)
+    assert health.worker().found.startswith("1 alive, and none takes texts")
+    assert not health.worker().ok
+    assert not health.model_loaded().ok
+    heartbeat("ready", versions=[DIGEST])
+    assert health.worker().found == "1 alive"
+    assert health.model_loaded().ok
 
 
 def test_the_heartbeat_of_an_earlier_start_does_not_count(db: None) -> None:

@@ -11,7 +11,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from generator import services
-from generator.models import Generation, Owner, Worker
+from generator.models import Generation, Owner
 from generator.services import Progress
 
 Make = Callable[..., Generation]
@@ -90,28 +90,6 @@ def test_cancelling_what_has_ended_changes_nothing(make_generation: Make, state:
     assert (fresh(generation).state, fresh(generation).cancel_requested) == (state, False)
 
 
-def heartbeat(worker_id: str, *, age: float) -> None:
-    services.worker_heartbeat(worker_id=worker_id, host="h", pid=1, versions=[], active=0)
-    Worker.objects.filter(pk=worker_id).update(last_seen=timezone.now() - timedelta(seconds=age))
-
-
-def test_what_a_silent_worker_held_is_queued_again(make_generation: Make) -> None:
-    heartbeat("alive", age=1)
-    heartbeat("silent", age=30)
-    held = make_generation(state="running", attempt=1, worker_id="alive")
-    lost = make_generation(state="running", attempt=1, worker_id="silent", text="so far")
-    orphan = make_generation(state="running", attempt=1, worker_id="never seen")
-    assert services.generations_requeue_lost() == 2
-    assert [fresh(row).state for row in (held, lost, orphan)] == ["running", "queued", "queued"]
-    assert fresh(lost).text == "so far"
-
-
-def test_a_cancelled_one_of_a_silent_worker_ends(make_generation: Make) -> None:
-    lost = make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True, text="so far")
-    services.generations_requeue_lost()
-    assert (fresh(lost).state, fresh(lost).text) == ("cancelled", "so far")
-
-
 def test_giving_back_queues_what_was_written(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_requeue(progress=progress(generation))
@@ -122,20 +100,6 @@ def test_giving_back_a_cancelled_one_ends_it(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1, cancel_requested=True)
     assert services.generation_requeue(progress=progress(generation))
     assert (fresh(generation).state, fresh(generation).text) == ("cancelled", "abc")
-
-
-def test_without_a_broker_nothing_counts_as_sent_again(make_generation: Make) -> None:
-    long_ago = timezone.now() - timedelta(seconds=60)
-    generation = make_generation(dispatched_at=long_ago)
-    assert services.generations_send_again() == 0
-    assert fresh(generation).dispatched_at == long_ago
-
-
-def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(make_generation: Make, settings: Any) -> None:
-    lost = make_generation(state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far")
-    services.generations_requeue_lost()
-    assert (fresh(lost).state, fresh(lost).text) == ("failed", "so far")
-    assert "lost" in fresh(lost).error
 
 
 def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generation: Make) -> None:
@@ -157,20 +121,6 @@ def test_restarts_of_workers_are_no_failures(make_generation: Make) -> None:
         assert claimed is not None
         services.generation_requeue(progress=progress(claimed))
     assert (fresh(generation).state, fresh(generation).failures) == ("queued", 0)
-
-
-def test_a_cancel_that_was_asked_for_is_not_forgotten_in_the_queue(make_generation: Make) -> None:
-    generation = make_generation(cancel_requested=True)
-    assert services.generation_claim(generation_id=generation.pk, worker_id="w") is None
-    services.generations_send_again()
-    assert fresh(generation).state == "cancelled"
-
-
-def test_rows_of_workers_long_gone_are_removed(db: None) -> None:
-    heartbeat("old", age=7200)
-    heartbeat("new", age=60)
-    services.workers_forget_silent()
-    assert list(Worker.objects.values_list("pk", flat=True)) == ["new"]
 
 
 def test_a_generation_has_exactly_one_owner(make_generation: Make, django_user_model: Any) -> None:

@@ -19,11 +19,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
-from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from generator import health, processes, state_folder, supervision
+from generator import clock, health, processes, state_folder, supervision
 from generator.models import ModelVersion
 from generator.state_folder import NotPossible
 from generator.supervision import Supervisor
@@ -65,7 +64,7 @@ class Command(BaseCommand):
             environment = processes.environment(
                 os.environ, data_dir=data_dir, host=host, port=port, max_streams=settings.ENGINE_MAX_STREAMS, redis_server=server
             )
-            started = timezone.now()
+            started = clock.now()
             supervisor = Supervisor(environment, data_dir, lock_file)
             try:
                 self._wait_until_ready(supervisor, started)

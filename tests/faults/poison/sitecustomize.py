@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -79,10 +81,24 @@ def text_comes_live_or_not_at_all(module: Any, _: str) -> None:
     module.Follower._text_so_far = nothing
 
 
+def golden_text_takes_for_ever(module: Any, _: str) -> None:
+    """A worker that loads a version does not get beyond its golden text."""
+    module.check_golden_text = lambda engine: time.sleep(600)
+
+
+def clock_is_wrong(module: Any, seconds: str) -> None:
+    """The process's clock, not the machine's, is so far ahead; behind, if negative."""
+    now, moment, shift = module.now, time.time, float(seconds)
+    module.now = lambda: now() + timedelta(seconds=shift)
+    time.time = lambda: moment() + shift
+
+
 SPOILS: dict[str, list[tuple[str, Callable[[Any, str], None]]]] = {
     "stream": [("ml.stream", stream_raises)],
     "engine": [("ml.batch", engine_raises)],
     "fences": [("generator.models", rows_are_not_fenced), ("generator.stream_log", logs_are_not_fenced)],
+    "golden": [("ml.engine_cache", golden_text_takes_for_ever)],
+    "clock": [("django.utils.timezone", clock_is_wrong)],
     "backfill": [("generator.follower", text_comes_live_or_not_at_all)],
 }
 

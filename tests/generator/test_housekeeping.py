@@ -1,0 +1,150 @@
+"""What housekeeping sees to, by the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from generator import clock, health, housekeeping, services, versions, workers
+from generator.models import Generation, ModelVersion, Promotion, Worker
+
+Make = Callable[..., Generation]
+
+
+def fresh(generation: Generation) -> Generation:
+    return Generation.objects.get(pk=generation.pk)
+
+
+def heartbeat(worker_id: str, *, age: float) -> None:
+    workers.heartbeat(worker_id=worker_id, host="h", pid=1, versions=[], active=0, consumes=True)
+    Worker.objects.filter(pk=worker_id).update(last_seen=F("last_seen") - timedelta(seconds=age))
+
+
+def test_what_a_silent_worker_held_is_queued_again(make_generation: Make) -> None:
+    heartbeat("alive", age=1)
+    heartbeat("silent", age=30)
+    held = make_generation(state="running", attempt=1, worker_id="alive")
+    lost = make_generation(state="running", attempt=1, worker_id="silent", text="so far")
+    orphan = make_generation(state="running", attempt=1, worker_id="never seen")
+    assert housekeeping.requeue_lost() == 2
+    assert [fresh(row).state for row in (held, lost, orphan)] == ["running", "queued", "queued"]
+    assert fresh(lost).text == "so far"
+
+
+def test_a_cancelled_one_of_a_silent_worker_ends(make_generation: Make) -> None:
+    lost = make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True, text="so far")
+    housekeeping.requeue_lost()
+    assert (fresh(lost).state, fresh(lost).text) == ("cancelled", "so far")
+
+
+def test_without_a_broker_nothing_counts_as_sent_again(make_generation: Make) -> None:
+    long_ago = timezone.now() - timedelta(seconds=60)
+    generation = make_generation(dispatched_at=long_ago)
+    assert housekeeping.send_again() == 0
+    assert fresh(generation).dispatched_at == long_ago
+
+
+def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(make_generation: Make, settings: Any) -> None:
+    lost = make_generation(state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far")
+    housekeeping.requeue_lost()
+    assert (fresh(lost).state, fresh(lost).text) == ("failed", "so far")
+    assert "lost" in fresh(lost).error
+
+
+def test_a_cancel_that_was_asked_for_is_not_forgotten_in_the_queue(make_generation: Make) -> None:
+    generation = make_generation(cancel_requested=True)
+    assert services.generation_claim(generation_id=generation.pk, worker_id="w") is None
+    housekeeping.send_again()
+    assert fresh(generation).state == "cancelled"
+
+
+def test_rows_of_workers_long_gone_are_removed(db: None) -> None:
+    heartbeat("old", age=7200)
+    heartbeat("new", age=60)
+    workers.forget_silent()
+    assert list(Worker.objects.values_list("pk", flat=True)) == ["new"]
+
+
+@pytest.fixture
+def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that puts this machine's clock so many seconds ahead; the database's is as it was."""
+    right = timezone.now
+
+    def put(seconds: float) -> None:
+        monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(seconds=seconds))
+
+    return put
+
+
+def test_all_cancelled_ones_that_wait_end_at_once(make_generation: Make) -> None:
+    rows = [make_generation(cancel_requested=True) for _ in range(5)]
+    housekeeping.send_again()
+    assert {fresh(row).state for row in rows} == {"cancelled"}
+
+
+def test_all_cancelled_ones_of_a_silent_worker_end_at_once(make_generation: Make) -> None:
+    rows = [make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True) for _ in range(5)]
+    housekeeping.requeue_lost()
+    assert {fresh(row).state for row in rows} == {"cancelled"}
+
+
+@pytest.mark.parametrize("seconds", [-3_600, -12, 12, 3_600])
+def test_a_worker_whose_clock_is_wrong_keeps_its_texts(
+    make_generation: Make, wrong_clock: Callable[[float], None], seconds: float
+) -> None:
+    wrong_clock(seconds)
+    heartbeat("w", age=0)
+    wrong_clock(0)
+    held = make_generation(state="running", attempt=1, worker_id="w")
+    assert housekeeping.requeue_lost() == 0
+    assert fresh(held).state == "running"
+    assert health.worker().ok
+
+
+@pytest.mark.parametrize("seconds", [-3_600, 0, 3_600])
+def test_a_worker_whose_clock_is_wrong_is_missed_when_it_dies(
+    make_generation: Make, wrong_clock: Callable[[float], None], settings: Any, seconds: float
+) -> None:
+    wrong_clock(seconds)
+    heartbeat("w", age=settings.WORKER_SILENT + 1)
+    wrong_clock(0)
+    held = make_generation(state="running", attempt=1, worker_id="w")
+    assert housekeeping.requeue_lost() == 1
+    assert fresh(held).state == "queued"
+    assert not health.worker().ok
+
+
+@pytest.mark.parametrize("seconds", [-3_600, 3_600])
+def test_a_switch_that_was_asked_for_by_a_wrong_clock_is_not_taken_for_lost(
+    live: ModelVersion, wrong_clock: Callable[[float], None], seconds: float
+) -> None:
+    wrong_clock(seconds)
+    Promotion.objects.create(to_version=live)
+    wrong_clock(0)
+    assert versions.promotions_open()
+    Promotion.objects.update(created_at=F("created_at") - versions.PROMOTION_TIMEOUT - timedelta(seconds=1))
+    assert not versions.promotions_open()
+
+
+def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:
+    before = clock.now()
+    heartbeat("w", age=0)
+    seen = Worker.objects.get().last_seen
+    assert before <= seen <= clock.now()
+    assert before.tzinfo is not None
+
+
+def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> None:
+    beat = {"worker_id": "w", "host": "h", "pid": 1, "active": 0}
+    workers.heartbeat(**beat, versions=[], consumes=False)
+    began = Worker.objects.get().started_at
+    workers.heartbeat(**beat, versions=["a"], consumes=True)
+    row = Worker.objects.get()
+    assert (row.started_at, row.versions_loaded, row.consumes) == (began, ["a"], True)
+    workers.gone(worker_id="w")
+    assert not Worker.objects.exists()
