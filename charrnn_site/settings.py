@@ -217,6 +217,9 @@ CELERY_TASK_PUBLISH_RETRY = False  # a failed publish leaves the row queued, and
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "charrnn:",
+    # Seconds, by workers' own clocks, after which a message that was taken and not confirmed comes back. Nobody waits for that:
+    # what a dead worker held is sent again by its row.
+    "visibility_timeout": 86_400,
     "socket_connect_timeout": 2,
     "socket_timeout": 2,
     "socket_keepalive": True,
@@ -270,7 +273,7 @@ HISTORY_PAGE_SIZE = 20
 
 WORKER_HEARTBEAT = 3.0  # seconds between heartbeats
 WORKER_SILENT = 10.0  # seconds without one after which a worker's generations are given to another
-DISPATCH_RETRY = 10.0  # seconds a row may wait in the queue before it is sent again
+DISPATCH_RETRY = 6.0  # seconds a row may wait in the queue before it is looked whether its message was lost
 LOG_KEEP = 3_600  # seconds a generation's frames stay in Redis without a new one
 LOG_KEEP_ENDED = 60  # seconds they stay once the row has the whole text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import SEEDS, Load, References, in_background
+from tests.faults.harness import COUNT, SEEDS, Load, References, in_background
 from tests.faults.injection import SPOILT_SEED, start_sound, start_with
 from tests.stack import Stack, wait_until
 
@@ -44,7 +44,9 @@ async def test_f14_a_stream_that_raises_fails_alone_and_with_a_reason(one: Stack
 
 async def test_f14_a_dead_engine_ends_its_process_and_costs_no_text(one: Stack, references: References, tmp_path: Path) -> None:
     await in_background(lambda: start_with(one, f"engine={SPOILT_SEED}:{tmp_path / 'died'}", "worker"))
-    async with Load(one, references, seeds=(*SEEDS[:3], SPOILT_SEED)) as load:
+    async with Load(
+        one, references, seeds=(*(SEEDS * COUNT)[: COUNT - 1], SPOILT_SEED)
+    ) as load:  # last: all are under way by then
         await in_background(lambda: wait_until(lambda: not one.is_running("worker"), "the process ends by itself"))
         code = one.stop("worker")  # it has ended: this asks how
         await in_background(lambda: one.start("worker"))  # as supervisord does, see tests/integration/test_up.py

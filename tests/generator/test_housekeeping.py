@@ -10,7 +10,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from generator import clock, health, housekeeping, services, versions, workers
+from generator import clock, health, housekeeping, services, tasks, versions, workers
 from generator.models import Generation, ModelVersion, Promotion, Worker
 
 Make = Callable[..., Generation]
@@ -148,3 +148,12 @@ def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> N
     assert (row.started_at, row.versions_loaded, row.consumes) == (began, ["a"], True)
     workers.gone(worker_id="w")
     assert not Worker.objects.exists()
+
+
+def test_ticks_that_piled_up_while_housekeeping_was_away_count_as_one(db: None) -> None:
+    tasks._last_look[0] = -tasks.TICKS_APART
+    tasks.requeue()
+    seen = Worker.objects.get().last_seen
+    for _ in range(100):
+        tasks.requeue()
+    assert Worker.objects.get().last_seen == seen
