@@ -207,7 +207,8 @@ def generation_finish(*, progress: Progress, state: str, reason: str, error: str
 def generation_requeue(*, progress: Progress, failed: bool = False, note: str = "", after: float = 0) -> bool:
     """Give a running generation back, with what was written so far, and send it to the workers again.
 
-    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at once. One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
+    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at once.
+    One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
     attempt no longer holds the row, and nothing was written.
     """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)

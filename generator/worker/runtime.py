@@ -30,6 +30,7 @@ from ml.registry import NotInRegistry, RegistryError, VersionRefused
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
 DRAIN_PAUSE = 0.3  # seconds
+SIGNAL_LAG = 0.2  # seconds in which a stop that ended a child first is heard of here
 CONSUMES_SILENT = 5.0  # seconds without a sign of Celery's loop after which it counts as not taking tasks
 FAREWELL = 1.0  # seconds a process that is lost waits for the database to hear of it
 FETCHING = "Fetching the model's files"
@@ -170,7 +171,7 @@ class Runtime:
         logger.error("generation %s cannot be written: %s", generation.pk, error, exc_info=not known)
         progress = _nothing_new(generation)
         number = generation.model_version.version
-        if self._draining.is_set():
+        if self._draining.wait(SIGNAL_LAG):  # no fault of the model: what was to fetch or load it was stopped, too
             _insist(lambda: services.generation_requeue(progress=progress))
             self._publisher.changed(generation.pk)
         elif isinstance(error, NotInRegistry):

@@ -130,3 +130,15 @@ def test_a_worker_ends_in_time_while_it_fetches_a_version(make_stack: MakeStack)
         silent.settimeout(60)
         with silent.accept()[0]:  # the fetching process asks
             assert stop_and_time(stack) <= PROMISED
+
+
+def test_a_text_whose_model_is_being_fetched_is_given_back_without_blame(make_stack: MakeStack) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        stack = make_stack("redis", "web", "worker", MLFLOW_TRACKING_URI=f"http://{HOST}:{silent.getsockname()[1]}")
+        other = stack.rows("SELECT version, digest FROM generator_modelversion WHERE NOT is_live")[0]
+        shutil.rmtree(stack.data_dir / "versions" / other["digest"])
+        stack.visitor().submit(version=other["version"])
+        silent.settimeout(60)
+        with silent.accept()[0]:
+            assert stop_and_time(stack) <= PROMISED
+    assert stack.rows("SELECT state, failures FROM generator_generation") == [{"state": "queued", "failures": 0}]
