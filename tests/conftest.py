@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder as `prestart` leaves it. It stays in place: the registry's rows point to artefacts inside it."""
+    """A state folder as `prestart` leaves it, to be copied."""
     folder = tmp_path_factory.mktemp("prepared")
     manage(isolated_environment(folder), "prestart")
     return folder

@@ -165,7 +165,7 @@ async def test_a_waiting_socket_survives_eight_idle_seconds_and_is_told_its_plac
         snapshot = json.loads(await socket.recv())
         assert (snapshot["state"], snapshot["queue_position"]) == ("queued", 2)
         alive = json.loads(await asyncio.wait_for(socket.recv(), 8))
-        assert alive == {"type": "alive", "state": "queued", "queue_position": 2}
+        assert alive == {"type": "alive", "state": "queued", "queue_position": 2, "note": ""}
         alive = json.loads(await asyncio.wait_for(socket.recv(), 8))
         assert alive["type"] == "alive"
         await socket.send('{"type": "cancel"}')
