@@ -85,10 +85,8 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def open(self) -> int | None:
         """Begin to follow; return the close code for who may not watch. Owner and row come from one trip to the database."""
-        wanted = _uuid(self.scope["url_route"]["kwargs"]["generation_id"])
         self.live = await LiveChannel.open()
-        if self.live and wanted:
-            await self.live.join(events.group_name(wanted))  # what comes before the snapshot is dropped
+        wanted = self.scope["url_route"]["kwargs"]["generation_id"]
         owner, found = await in_thread(_look)(self.scope["cookies"], wanted)
         if owner is None:
             return NOT_SIGNED_IN
@@ -100,6 +98,7 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.places = SocketPlaces(owner, scope_address(self.scope))
             if not await self.places.take():
                 return TOO_MANY
+            await self.live.join(events.group_name(found[0].pk))  # what is said before is found by the first check
         await self.start(*found)
         return None
 
@@ -209,10 +208,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return False
 
     async def watch(self) -> None:
-        """Once a second see to gaps, the heartbeat, the place and the session, until the socket closes."""
+        """At once and then once a second see to gaps, the heartbeat, the place and the session, until the socket closes."""
         checked = time.monotonic() - random.uniform(0, SESSION_CHECK_EVERY)  # those that came together do not ask together
         while self.follower and not self.follower.gone:
-            await asyncio.sleep(QUIET)
             try:
                 if self.places:
                     await self.places.renew()
@@ -228,17 +226,16 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                     logger.warning("generation %s: the database is busy or away: %s", self.generation_id, error)
                 else:
                     logger.exception("generation %s: the quiet check failed; it is tried again", self.generation_id)
+            await asyncio.sleep(QUIET)
 
 
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _look(cookies: dict[str, str], generation_id: UUID | None) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
-    """Return who asks, and their generation with its place in the queue; None for what is not theirs."""
+def _look(cookies: dict[str, str], generation_id: str) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
+    """Return who asks, and their generation with its place in the queue; None for what is not theirs, or no id at all."""
     owner = socket_owner(cookies)
-    watched = (owner, generation_id) if owner and generation_id else None
-    return owner, selectors.watched_rows([watched]).get(watched) if watched else None
+    if owner is None:
+        return None, None
+    try:
+        wanted = owner, UUID(generation_id)
+    except ValueError:
+        return owner, None
+    return owner, selectors.watched_rows([wanted]).get(wanted)

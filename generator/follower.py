@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -44,7 +45,8 @@ class Follower:
         self._send = send
         self._cursor = stream_log.Cursor()
         self._lock = asyncio.Lock()  # live frames and the quiet check both advance the position
-        self._heard = self._said = time.monotonic()
+        self._heard = -math.inf  # of live frames; the first check looks whether some were sent before the group was joined
+        self._said = time.monotonic()
         self._filled = 0.0
         self._log_away = False
         self._room_at = time.monotonic()  # when there was room, or some was made
@@ -68,7 +70,7 @@ class Follower:
         return (self.full or self.ended) and time.monotonic() - self._room_at >= settings.SOCKET_STALLED
 
     async def start(self, after: int, generation: Generation, place: int | None) -> None:
-        """Send the snapshot of a row. Join the group before it is read, so that nothing falls between."""
+        """Send the snapshot of a row, and of what the log has beyond it."""
         async with self._lock:
             text = await self._text_so_far(generation)
             self.position = self.confirmed = min(after, len(text))
