@@ -22,6 +22,7 @@ from generator.owners import client_address
 
 logger = logging.getLogger(__name__)
 IDLE = 20.0  # seconds until the first byte, and between two requests
+IDLE_OF_PROXY = 150.0  # the same behind a proxy of ours: it must be the first to close what it keeps, or a request is lost
 HEAD = 10.0  # seconds from the first byte of a request to the end of its head
 BODY = 20.0  # seconds from there to the end of its body; the longest prompt takes ten over a link of 2 KB a second
 LARGEST_BODY = 4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # bytes; from a quarter of it on Django refuses, with a sentence
@@ -64,7 +65,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().rawDataReceived(data)
 
     def requestDone(self, request: Any) -> None:
-        self._begun, self._savedTimeOut = False, IDLE
+        self._begun, self._savedTimeOut = False, self.factory.timeOut
         super().requestDone(request)
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -108,7 +109,7 @@ class ChannelFactory(HTTPFactory):  # type: ignore[misc]
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        self.timeOut = IDLE
+        self.timeOut = IDLE_OF_PROXY if settings.TRUSTED_PROXIES else IDLE
         # Behind proxies of ours every connection has a proxy's address: there the proxy has to count (deploy/nginx.conf).
         self._most = 0 if settings.TRUSTED_PROXIES else settings.ADDRESS_MAX_CONNECTIONS + settings.ADDRESS_MAX_SOCKETS
 
