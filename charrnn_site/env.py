@@ -6,6 +6,7 @@ Every setting read here is recorded in `DECLARED`, and a test holds `.env.exampl
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 def items(name: str, default: str = "") -> list[str]:
     """Return a comma-separated list."""
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def path_prefix(name: str) -> str:
+    """Return the path under which the site lies, like /charrnn, without a slash at its end; empty for the root."""
+    value = text(name).rstrip("/")
+    if not re.fullmatch(r"(/[\w.~-]+)*", value, re.ASCII):
+        raise ImproperlyConfigured(f"{name} must be a path like /charrnn, not {value!r}")
+    return value
 
 
 def path(name: str, default: Path, shown: str) -> Path:

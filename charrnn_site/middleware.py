@@ -1,27 +1,24 @@
-"""What stands in front of every page and socket: the Content-Security-Policy, a busy database, and the origin check."""
+"""What stands in front of every page and socket: policy, a busy database, the base path, the origin check."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from channels.security.websocket import WebsocketDenier
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
-from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import is_same_domain
-from django.views import defaults
+
+from charrnn_site.errors import database_busy
+from generator.database import passing
 
 View = Callable[[HttpRequest], HttpResponse]
+Application = Callable[..., Awaitable[None]]
 logger = logging.getLogger(__name__)
-DATABASE_AWAY = (OperationalError, InterfaceError)
-DATABASE_RETRY_AFTER = 5  # seconds
 
 
 def ContentSecurityPolicyMiddleware(get_response: View) -> View:
@@ -40,44 +37,53 @@ class BusyDatabaseMiddleware(MiddlewareMixin):
     """Answer 503 with Retry-After when a view found the database locked or away: the request can be sent again as it is."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return database_busy(request, exception) if isinstance(exception, DATABASE_AWAY) else None
+        return database_busy(request, exception) if passing(exception) else None
 
 
-def database_busy(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """Return the answer for a database that is busy or away. It asks the database nothing, and so knows nobody's name."""
-    logger.warning("%s %s: the database is busy or away: %s", request.method, request.path, exception)
-    if hasattr(request, "session"):
-        request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
-    response: HttpResponse
-    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
-        response = JsonResponse({"errors": {"__all__": ["The database is busy."]}}, status=503)
-    else:
-        response = HttpResponse(render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503)
-    response.headers["Retry-After"] = str(DATABASE_RETRY_AFTER)
-    return response
+async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Refuse a socket with 403. Channels' own way would ask the channel layer first, and be a 500 while Redis is away."""
+    await send({"type": "websocket.close"})
 
 
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the answer for an error outside of a view: the session, for one, is saved after it."""
-    error = sys.exc_info()[1]
-    return database_busy(request, error) if isinstance(error, DATABASE_AWAY) else defaults.server_error(request)
+class BasePath:
+    """Let the site lie under a path, whether the proxy before it takes that path off or not.
+
+    From here on every path has it, and root_path says so. What a request says of its root_path counts for nothing.
+    """
+
+    def __init__(self, application: Application, base: str) -> None:
+        self.application = application
+        self.base = base
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        path = scope["path"] if scope["path"] != self.base else f"{self.base}/"
+        if not path.startswith(f"{self.base}/"):
+            path = self.base + path
+        await self.application({**scope, "path": path, "root_path": self.base}, receive, send)
 
 
 class SameOriginSockets:
     """Refuse (403, before accepting) a WebSocket whose Origin is not this very site: scheme, host and port.
 
-    A proxy that ends TLS makes the scheme look plain; its origin is then named in CSRF_TRUSTED_ORIGINS, as for forms.
+    A proxy that ends TLS makes the scheme look plain, unless HTTPS says that its word counts. Other origins are named in
+    CSRF_TRUSTED_ORIGINS, as for forms.
     """
 
-    def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
+    def __init__(self, application: Application) -> None:
         self.application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if self._allowed(headers.get(b"origin", ""), headers.get(b"host", ""), scope.get("scheme", "ws")):
+        if self._allowed(headers.get(b"origin", ""), headers.get(b"host", ""), _scheme(scope, headers)):
             await self.application(scope, receive, send)
         else:
-            await WebsocketDenier()(scope, receive, send)
+            logger.warning(
+                "a socket that comes from %.100r to %.100r is refused; if both are this site behind a proxy, "
+                "name its address in CSRF_TRUSTED_ORIGINS",
+                headers.get(b"origin", ""),
+                headers.get(b"host", ""),
+            )
+            await deny(scope, receive, send)
 
     @staticmethod
     def _allowed(origin: str, host: str, scheme: str) -> bool:
@@ -85,6 +91,15 @@ class SameOriginSockets:
             return True
         site = f"{'https' if scheme == 'wss' else 'http'}://{host}"
         return origin == site and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
+
+
+def _scheme(scope: dict[str, Any], headers: dict[bytes, str]) -> str:
+    """Return ws or wss, as HttpRequest.is_secure() would see it."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, secure = settings.SECURE_PROXY_SSL_HEADER
+        said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower().encode(), "")
+        return "wss" if said.split(",")[0].strip() == secure else "ws"
+    return str(scope.get("scheme", "ws"))
 
 
 def _covers(trusted: str, origin: str) -> bool:

@@ -50,13 +50,13 @@ PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)  # of ours, each of which adds to X-Forwarded-For
+BASE_PATH = env.path_prefix("BASE_PATH")  # "" for the whole host
 HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
 
 # A browser sends cookies to every port of a host. So copies side by side name theirs differently; all processes of one agree.
 _COPY = hmac.digest(SECRET_KEY.encode(), b"names of cookies", "sha256").hex()[:8]
 SESSION_COOKIE_NAME = f"session-{_COPY}"
 CSRF_COOKIE_NAME = f"csrf-{_COPY}"
-CSRF_FAILURE_VIEW = "generator.views.csrf_failure"
 VISITOR_COOKIE_NAME = f"visitor-{_COPY}"
 MESSAGES_COOKIE_NAME = f"messages-{_COPY}"
 MESSAGE_STORAGE = "charrnn_site.storage.MessageStorage"
@@ -106,7 +106,8 @@ TEMPLATES = [
     },
 ]
 
-STATIC_URL = "static/"
+FORCE_SCRIPT_NAME = BASE_PATH or None
+STATIC_URL = f"{BASE_PATH}/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
@@ -138,6 +139,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = 60 * 60 * 24 * 365  # a visitor's history is theirs for a year
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"  # other paths of the host are other sites
+CSRF_FAILURE_VIEW = "charrnn_site.errors.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS

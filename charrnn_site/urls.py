@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from channels.security.websocket import WebsocketDenier
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from charrnn_site.middleware import deny
 from generator.consumers import GenerationConsumer
 
 urlpatterns = [
@@ -13,11 +13,11 @@ urlpatterns = [
     path("", include("generator.urls")),
 ]
 
-handler400 = "generator.views.bad_request"
+handler400 = "charrnn_site.errors.bad_request"
 handler404 = "generator.views.not_found"
-handler500 = "charrnn_site.middleware.server_error"
+handler500 = "charrnn_site.errors.server_error"
 
 websocket_urlpatterns = [
     path("ws/generations/<str:generation_id>/", GenerationConsumer.as_asgi()),
-    re_path("", WebsocketDenier()),  # without a last route an unknown path is a 500
+    re_path("", deny),  # type: ignore[arg-type] # without a last route an unknown path is a 500
 ]

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 
 SEED_LIMIT = 2**64
@@ -249,6 +249,11 @@ class Generation(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("generation-detail", args=[self.pk])
+
+    @property
+    def socket_path(self) -> str:
+        """Where a page follows the text; the path of charrnn_site/urls.py, below that of the site."""
+        return f"{get_script_prefix()}ws/generations/{self.pk}/"
 
     @property
     def owner(self) -> Owner:

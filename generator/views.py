@@ -14,7 +14,6 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -127,7 +126,7 @@ def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
     if not wants_json(request):
         return redirect(generation)
     url = generation.get_absolute_url()
-    addresses = {"id": str(generation.pk), "url": url, "socket": f"/ws{url}", "seed": str(generation.seed)}
+    addresses = {"id": str(generation.pk), "url": url, "socket": generation.socket_path, "seed": str(generation.seed)}
     return JsonResponse(addresses, status=201, headers={"Location": url})
 
 
@@ -249,30 +248,19 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 for a form that may not be this site's own.
+def form_too_old(request: HttpRequest) -> HttpResponse | None:
+    """Return the answer for a form whose token is too old, as after a sign-in in another tab, where nothing need be lost.
 
-    When only its token is too old, as after a sign-in in another tab, nothing is lost: JSON brings the new token, the desk comes
-    back with what was typed, and who was signed in by the first click of two is led where that click led.
+    The desk comes back with what was typed, and who was signed in by the first click of two is led where that click led.
     """
-    if not reason.startswith("CSRF "):  # the origin is wrong, and not the token
-        return _refused(request, None)
     where = request.resolver_match.view_name if request.resolver_match else ""
     user = request.user
     if where in SIGN_INS and user.is_authenticated and user.get_username() == request.POST.get("username"):
         return redirect(SIGN_INS[where])
-    if wants_json(request):
-        return _refused(request, get_token(request))
-    if where == "generation-create":
-        owner = request_owner(request) or new_visitor()
-        return remember_visitor(_desk(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner)
-    return _refused(request, None)
-
-
-def _refused(request: HttpRequest, token: str | None) -> HttpResponse:
-    if not wants_json(request):
-        return render(request, "403_csrf.html", status=403)
-    return JsonResponse({"errors": {"__all__": [TOO_OLD]}} | ({"csrf_token": token} if token else {}), status=403)
+    if where != "generation-create" or wants_json(request):
+        return None
+    owner = request_owner(request) or new_visitor()
+    return remember_visitor(_desk(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

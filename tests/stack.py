@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
@@ -145,6 +146,15 @@ class Stack:
     def send(self, name: str, number: int) -> None:
         """Send a signal, for example SIGSTOP, to a process and its children."""
         self._send(self._running[name], number)
+
+    def beside(self, **settings: str) -> Stack:
+        """Return a second web process on the same rows and Redis, at an address of its own and not yet started."""
+        other = copy(self)
+        other.port = supervision.free_port()
+        other.base_url = f"http://{HOST}:{other.port}"
+        other.environment = {**self.environment, "PORT": str(other.port), **settings}
+        other._running, other._started = {}, {}
+        return other
 
     def restart(self, name: str, number: int = signal.SIGTERM) -> None:
         """Stop a process and start it again, on the same address."""

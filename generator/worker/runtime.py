@@ -18,6 +18,7 @@ from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
 from generator import selectors, services, workers
+from generator.database import passing
 from generator.models import Generation
 from generator.services import Progress
 from generator.worker import files
@@ -117,10 +118,11 @@ class Runtime:
                 close_old_connections()
                 try:
                     work()
-                except DatabaseError as error:
-                    logger.warning("%s: the database is busy or away: %s", work.__name__, error)
-                except Exception:
-                    logger.exception("%s failed; it is tried again", work.__name__)
+                except Exception as error:
+                    if passing(error):
+                        logger.warning("%s: the database is busy or away: %s", work.__name__, error)
+                    else:
+                        logger.exception("%s failed; it is tried again", work.__name__)
                 now.wait(seconds)
                 now.clear()
 

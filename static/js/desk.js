@@ -20,7 +20,7 @@ const part = (name) => document.querySelector(`[data-${name}]`);
 const renewKey = keepClientKey(form);
 const renewAgainKey = keepClientKey(againForm);
 const retry = new Retry(part("retry"));
-const deskAddress = new URL("/", location.href).pathname;
+const deskAddress = form.dataset.desk;
 let current = null; // {url, prompt, length} of the text on the sheet
 let shown = location.pathname;
 let againSeed = "";

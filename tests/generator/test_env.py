@@ -70,6 +70,21 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert env.path("X", tmp_path, "shown") == tmp_path / "state"
 
 
+@pytest.mark.parametrize(
+    ("value", "path"), [("", ""), ("/", ""), ("/charrnn", "/charrnn"), ("/charrnn/", "/charrnn"), ("/a/b-c", "/a/b-c")]
+)
+def test_a_path_for_the_site(monkeypatch: pytest.MonkeyPatch, value: str, path: str) -> None:
+    monkeypatch.setenv("X", value)
+    assert env.path_prefix("X") == path
+
+
+@pytest.mark.parametrize("value", ["charrnn", "//charrnn", "/a b", "/a?b", "/a#b", "/é", "https://x/y", "/a\n"])
+def test_what_is_no_path_for_a_site(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setattr(env, "text", lambda name: value)
+    with pytest.raises(ImproperlyConfigured, match="X must be a path like /charrnn, not"):
+        env.path_prefix("X")
+
+
 def test_what_is_read_is_declared_with_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NUMBER", "5")
     env.integer("NUMBER", 3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from charrnn_site.middleware import SameOriginSockets
+from charrnn_site.middleware import BasePath, SameOriginSockets
 
 
 @pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/", "/nothing/here/", "/healthz"])
@@ -52,6 +52,31 @@ def test_every_answer_carries_the_policy(db: None, path: str) -> None:
 def test_a_socket_comes_from_this_very_site(settings: Any, origin: str, host: str, allowed: bool) -> None:
     settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example", "https://*.example.org", "https://*.example.net:8443"]
     assert SameOriginSockets._allowed(origin, host, "ws") is allowed
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "shown"),
+    [
+        ("", "/", "/"),
+        ("", "/history/", "/history/"),
+        ("/charrnn", "/charrnn/history/", "/charrnn/history/"),  # the proxy leaves the path
+        ("/charrnn", "/history/", "/charrnn/history/"),  # the proxy takes it off
+        ("/charrnn", "/", "/charrnn/"),
+        ("/charrnn", "/charrnn", "/charrnn/"),
+        ("/charrnn", "/charrnn/", "/charrnn/"),
+        ("/charrnn", "/healthz", "/charrnn/healthz"),
+        ("/a/b", "/a/b/healthz", "/a/b/healthz"),
+        ("/charrnn", "/charrnnx/", "/charrnn/charrnnx/"),
+    ],
+)
+async def test_a_site_below_a_path(base: str, path: str, shown: str) -> None:
+    scopes: list[dict[str, Any]] = []
+
+    async def application(scope: dict[str, Any], *_: Any) -> None:
+        scopes.append(scope)
+
+    await BasePath(application, base)({"type": "http", "path": path, "root_path": "/made-up"}, None, None)
+    assert [(scope["path"], scope["root_path"]) for scope in scopes] == [(shown, base)]
 
 
 def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:

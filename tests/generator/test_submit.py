@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from datetime import timedelta
 from typing import Any
 
@@ -229,13 +230,21 @@ def test_a_submit_without_a_cookie_makes_a_visitor_whatever_its_answer(live: Mod
     assert not Session.objects.exists()
 
 
+def locked_error() -> OperationalError:
+    """Return what Django raises when another connection holds the lock."""
+    error = OperationalError("database is locked")
+    error.__cause__ = cause = sqlite3.OperationalError("database is locked")
+    cause.sqlite_errorname = "SQLITE_BUSY"
+    return error
+
+
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 def test_a_busy_database_is_503_with_a_sentence_and_no_traceback(
     client: Client, live: ModelVersion, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def locked(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith(("INSERT", "BEGIN")):
-            raise OperationalError("database is locked")
+            raise locked_error()
         return execute(sql, *rest)
 
     with connection.execute_wrapper(locked):
@@ -249,7 +258,7 @@ def test_a_busy_database_is_503_with_a_sentence_and_no_traceback(
 def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(live: ModelVersion) -> None:
     def locked(execute: Any, sql: str, *rest: Any) -> Any:
         if "django_session" in sql:
-            raise OperationalError("database is locked")
+            raise locked_error()
         return execute(sql, *rest)
 
     User.objects.create_user("ada", password="a-long-enough-one")

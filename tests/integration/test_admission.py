@@ -157,6 +157,26 @@ def test_a_locked_database_is_waited_for_and_then_answered_503(make_stack: Make)
     assert_sound(stack)
 
 
+async def test_a_fault_in_a_query_is_an_error_with_its_traceback_and_not_called_busy(make_stack: Make) -> None:
+    stack = make_stack("redis", "web")
+    visitor = known(stack)
+    accepted = visitor.submit()
+    async with visitor.socket(accepted["id"]) as open_one:
+        assert json.loads(await open_one.recv())["type"] == "snapshot"
+        with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20)) as database:
+            database.execute("ALTER TABLE generator_generation RENAME COLUMN attempt TO attempts")
+        assert [visitor.get(path).status_code for path in ("/history/", accepted["url"])] == [500, 500]
+        assert ask(visitor).status_code == 500
+        async with visitor.socket(accepted["id"]) as socket:
+            await asyncio.wait_for(socket.wait_closed(), 10)
+        assert socket.close_code == 1011
+        wait_until(lambda: "the quiet check failed" in stack.logs("web", 1000), "a socket that was open notices it", 10)
+    log = stack.logs("web", 1000)
+    assert log.count("Traceback") >= 5
+    assert "no such column: generator_generation.attempt" in log
+    assert "busy" not in log
+
+
 Open = Callable[[Visitor, str], Awaitable[ClientConnection | None]]
 
 

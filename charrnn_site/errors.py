@@ -1,0 +1,81 @@
+"""Answers to requests that no view answers: the database is away, something broke, a form could not be checked."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views import defaults
+
+from generator import views
+from generator.database import passing
+
+logger = logging.getLogger(__name__)
+DATABASE_RETRY_AFTER = 5  # seconds
+OF_ANOTHER_SITE = ("Origin checking failed", "Referer checking failed")  # how Django's reasons begin
+
+
+def database_busy(request: HttpRequest, exception: BaseException) -> HttpResponse:
+    """Return the answer for a database that is busy or away. It asks the database nothing, and so knows nobody's name."""
+    logger.warning("%s %s: the database is busy or away: %s", request.method, request.path, exception)
+    if hasattr(request, "session"):
+        request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
+    response: HttpResponse
+    if _wants_json(request):
+        response = JsonResponse({"errors": {"__all__": ["The database is busy."]}}, status=503)
+    else:
+        response = HttpResponse(render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503)
+    response.headers["Retry-After"] = str(DATABASE_RETRY_AFTER)
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the answer for an error outside of a view: the session, for one, is saved after it."""
+    error = sys.exc_info()[1]
+    return database_busy(request, error) if error and passing(error) else defaults.server_error(request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return the answer for a request that is not understood; for one to a name that is not ours, with the setting that helps."""
+    if not isinstance(exception, DisallowedHost):
+        return views.bad_request(request, exception)
+    if _wants_json(request):
+        return JsonResponse({"errors": {"__all__": [_NOT_OUR_NAME]}}, status=400)
+    return render(request, "400.html", {"problem": _NOT_OUR_NAME}, status=400)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Return the answer for a form whose origin or token is not right.
+
+    A page that is too old gets a new token, so that it can go on. A form of another site gets none; mostly it is of this very
+    site behind a proxy that nobody has named, and then the setting is what helps.
+    """
+    foreign = reason.startswith(OF_ANOTHER_SITE)
+    if foreign:
+        logger.warning("%s If that is this site behind a proxy, name its address in CSRF_TRUSTED_ORIGINS.", reason)
+    elif answer := views.form_too_old(request):
+        return answer
+    if not _wants_json(request):
+        origin = request.headers.get("Origin") or request.headers.get("Referer", "")
+        return render(request, "403_csrf.html", {"foreign": foreign, "origin": origin}, status=403)
+    told: dict[str, Any] = {"errors": {"__all__": [_FOREIGN if foreign else views.TOO_OLD]}}
+    if not foreign:
+        told["csrf_token"] = get_token(request)
+    return JsonResponse(told, status=403)
+
+
+_NOT_OUR_NAME = "The server does not know the name it was asked for. Whoever runs it has to add that name to ALLOWED_HOSTS."
+_FOREIGN = (
+    "The server does not know this page's address as its own. "
+    "Whoever runs the site behind a proxy has to name it in CSRF_TRUSTED_ORIGINS."
+)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
