@@ -1,4 +1,4 @@
-"""What stands in front of every page and socket: policy, a busy database, the base path, the origin check."""
+"""What stands in front of every page and socket: policy, compression, a busy database, the base path, the origin check."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import is_same_domain
 
@@ -38,6 +40,21 @@ class BusyDatabaseMiddleware(MiddlewareMixin):
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return database_busy(request, exception) if passing(exception) else None
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compress pages whose request brings nothing of its own into them.
+
+    Who can make a browser ask for pages, and sees how long the answers are, can guess a secret in a page by placing guesses
+    beside it: the better one fits, the shorter the page (BREACH). So no page is compressed that may show what the request
+    brought: a query, or a form. Django adds a random length and masks CSRF tokens besides. What is streamed stays as it is.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if request.method != "GET" or request.META.get("QUERY_STRING") or response.streaming:
+            return response
+        compressed: HttpResponseBase = super().process_response(request, response)
+        return compressed
 
 
 async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -78,6 +78,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [  # of pages; files under STATIC_URL are served before it, by charrnn_site/pages.py
+    "charrnn_site.middleware.CompressionMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "charrnn_site.middleware.ContentSecurityPolicyMiddleware",
     "charrnn_site.middleware.BusyDatabaseMiddleware",

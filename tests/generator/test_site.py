@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -77,6 +78,37 @@ async def test_a_site_below_a_path(base: str, path: str, shown: str) -> None:
 
     await BasePath(application, base)({"type": "http", "path": path, "root_path": "/made-up"}, None, None)
     assert [(scope["path"], scope["root_path"]) for scope in scopes] == [(shown, base)]
+
+
+COMPRESSED = {"accept-encoding": "gzip, br"}
+
+
+@pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/"])
+def test_pages_are_compressed_with_a_length_nobody_can_tell(db: None, path: str) -> None:
+    plain = Client().get(path)
+    lengths = set()
+    for _ in range(10):
+        answer = Client(headers=COMPRESSED).get(path)
+        assert answer["Content-Encoding"] == "gzip"
+        assert "Accept-Encoding" in answer["Vary"]
+        assert gzip.decompress(answer.content).startswith(b"<!doctype html>")
+        assert len(answer.content) < len(plain.content) / 2
+        lengths.add(len(answer.content))
+    assert len(lengths) > 1
+    assert "Content-Encoding" not in plain
+
+
+def test_what_may_show_the_request_is_not_compressed(db: None) -> None:
+    browser = Client(headers=COMPRESSED)
+    answers = [
+        browser.get("/history/?q=guess"),
+        browser.get("/?from=guess"),
+        browser.post("/accounts/login/", {"username": "guess", "password": "guess"}),
+        browser.get("/admin/login/?next=/admin/guess/"),
+        browser.get("/healthz"),  # and what is short
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert not [answer for answer in answers if "Content-Encoding" in answer]
 
 
 def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
