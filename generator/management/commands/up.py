@@ -54,7 +54,7 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def _run(self, data_dir: Path, host: str, port: int) -> None:
-        address = supervision.address(host, port)
+        address = f"{supervision.address(host, port)}{settings.BASE_PATH.removeprefix('/')}"
         _check_folder(data_dir)
         with state_folder.lock(data_dir, address) as lock_file:
             if problem := supervision.port_problem(host, port):
