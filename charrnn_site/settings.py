@@ -237,6 +237,7 @@ CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_ROUTES = {"generator.tasks.generate": {"queue": "generate"}}
 CELERY_BEAT_SCHEDULE = {  # without expiry, which would compare two machines' clocks; what piles up counts as one
     "requeue": {"task": "generator.tasks.requeue", "schedule": 2.0},
+    "forget-ended": {"task": "generator.tasks.forget_ended", "schedule": 3600.0},
     "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0},
 }
 
@@ -266,6 +267,9 @@ OWNER_SUBMITS_PER_MINUTE = env.integer("OWNER_SUBMITS_PER_MINUTE", 60, minimum=1
 OWNER_MAX_SOCKETS = env.integer("OWNER_MAX_SOCKETS", 20, minimum=1)
 ADDRESS_SUBMITS_PER_MINUTE = env.integer("ADDRESS_SUBMITS_PER_MINUTE", 600, minimum=1)  # a class shares one address
 ADDRESS_SIGN_INS_PER_MINUTE = env.integer("ADDRESS_SIGN_INS_PER_MINUTE", 10, minimum=1)  # that fail
+ADDRESS_SIGN_UPS_PER_MINUTE = env.integer("ADDRESS_SIGN_UPS_PER_MINUTE", 30, minimum=1)
+PASSWORDS_AT_ONCE = env.integer("PASSWORDS_AT_ONCE", 1, minimum=1)  # that are hashed; each takes a core for half a second
+PASSWORDS_WAITING = 6  # for their turn, of the threads of pages; the others serve those who have none to be looked at
 ADDRESS_MAX_SOCKETS = env.integer("ADDRESS_MAX_SOCKETS", 200, minimum=1)
 ADDRESS_MAX_CONNECTIONS = env.integer("ADDRESS_MAX_CONNECTIONS", 400, minimum=1)  # besides those; a browser keeps up to six
 QUEUE_MAX_LENGTH = env.integer("QUEUE_MAX_LENGTH", 500, minimum=1)

@@ -7,12 +7,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.conf import settings
+from django.http import HttpResponse
 
 from generator import clock, limits
 from generator.models import Generation, ModelVersion, Owner, Submit
 
+Response = TypeVar("Response", bound=HttpResponse)
 State = Generation.State
 MINUTE = timedelta(minutes=1)
 SUBMITS = "submits"
@@ -34,6 +37,13 @@ class AdmissionError(Exception):
             return str(self)
         return f"{self} Try again in {self.retry_after} second{'' if self.retry_after == 1 else 's'}."
 
+    def answer(self, response: Response) -> Response:
+        """Give a response the status of this refusal, and the time after which it is none."""
+        response.status_code = self.status
+        if self.retry_after:
+            response.headers["Retry-After"] = str(self.retry_after)
+        return response
+
 
 class TooMany(AdmissionError):
     """The asker's own limit, not that of all together."""
@@ -53,13 +63,20 @@ class KeyUsed(AdmissionError):
 @contextmanager
 def address_counted(address: str) -> Iterator[None]:
     """Count a submit of an address for a minute, unless it ends with an error: the first door, before any row is locked."""
+    with counted(SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Very many texts were sent"):
+        yield
+
+
+@contextmanager
+def counted(what: str, address: str, limit: int, much: str) -> Iterator[None]:
+    """Count a thing of an address for a minute, unless it ends with an error. Raises TooMany, which says what was too `much`."""
     name = uuid.uuid4().hex
-    if wait := limits.address_count(SUBMITS, address, name, settings.ADDRESS_SUBMITS_PER_MINUTE):
-        raise TooMany("Very many texts were sent from your network within a minute.", wait)
+    if wait := limits.address_count(what, address, name, limit):
+        raise TooMany(f"{much} from your network within a minute.", wait)
     try:
         yield
     except BaseException:
-        limits.address_uncount(SUBMITS, address, name)
+        limits.address_uncount(what, address, name)
         raise
 
 
@@ -72,6 +89,7 @@ def admit(owner: Owner) -> ModelVersion:
     if live is None:
         raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
     now = clock.now()
+    submits_forget(now)
     _limit_a_minute(owner, now)
     under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
     if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
@@ -82,10 +100,14 @@ def admit(owner: Owner) -> ModelVersion:
     return live
 
 
+def submits_forget(now: datetime) -> None:
+    """Remove everybody's submits of more than a minute ago: a row stays no longer than it counts."""
+    Submit.objects.filter(created_at__lte=now - MINUTE).delete()
+
+
 def _limit_a_minute(owner: Owner, now: datetime) -> None:
     """Refuse a submit above the owner's limit until the oldest of the last minute is a minute old."""
     limit = settings.OWNER_SUBMITS_PER_MINUTE
-    Submit.objects.filter(created_at__lte=now - MINUTE).delete()  # everybody's: a row stays no longer than it counts
     latest = Submit.objects.filter(**owner.fields).values_list("created_at", flat=True).order_by("-created_at")[:limit]
     if len(latest) == limit:
         wait = (latest[limit - 1] + MINUTE - now).total_seconds()

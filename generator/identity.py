@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
-from generator import notify
+from generator import admission, clock, notify
 from generator.models import Generation, Owner, Submit
 from generator.owners import forget_visitor, request_owner, visitor_of
 
@@ -44,6 +46,12 @@ def _adopt(request: HttpRequest) -> bool:
         return False
     visitor_adopt(visitor=visitor, user_id=request.user.pk)
     return True
+
+
+def ended_forget() -> None:
+    """Remove sessions that have ended, and submits that count no more although nobody has sent another."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    admission.submits_forget(clock.now())
 
 
 def visitor_adopt(*, visitor: Owner, user_id: int) -> None:

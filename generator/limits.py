@@ -1,4 +1,4 @@
-"""Limits that no row tells: what an address does in a minute and open sockets, in Redis; messages of a socket, in memory.
+"""Limits that no row tells: what an address does in a minute and open sockets, in Redis; turns and messages, in memory.
 
 With Redis away its limits let everybody in, for texts can still be written then; what rows tell is limited all the same.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import cast
 
@@ -152,6 +154,26 @@ class SocketPlaces:
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             logger.warning("sockets are not limited: %s", error)
             return 0, 0
+
+
+class Turns:
+    """Lets a few threads at a time do what costs much. Only some may wait for their turn: the rest has other things to do."""
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._turns = threading.BoundedSemaphore(at_once)
+        self._places = threading.BoundedSemaphore(at_once + waiting)
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Wait for a turn and have it until the block ends; False, at once, when as many wait already as may."""
+        if not self._places.acquire(blocking=False):
+            yield False
+            return
+        try:
+            with self._turns:
+                yield True
+        finally:
+            self._places.release()
 
 
 class Rate:

@@ -1,9 +1,10 @@
-"""Signing up and in. Who guesses passwords has to wait; the limit holds for the site's own door and for the admin's."""
+"""Forms to sign up and in. Who guesses passwords, at the site's door or the admin's, has to wait, and who makes many accounts."""
 
 from __future__ import annotations
 
-import math
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,28 +16,52 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from generator import limits
+from generator import admission, limits
+from generator.admission import AdmissionError, TooMany
 from generator.owners import request_address
 
-SIGN_INS = "sign-ins"
+SIGN_INS, SIGN_UPS = "sign-ins", "sign-ups"
 SECOND_CLICK = timedelta(seconds=30)  # a sign-up may come again so long after it was done
+BUSY = 3  # seconds until those who wait for their turn have had it
+
+_passwords = limits.Turns(settings.PASSWORDS_AT_ONCE, settings.PASSWORDS_WAITING)
+
+
+@contextmanager
+def password_turn() -> Iterator[None]:
+    """Hash no more passwords at once than may be: they would take the processor from pages and texts. Raises AdmissionError."""
+    with _passwords.turn() as mine:
+        if not mine:
+            raise AdmissionError("Very many people are signing in at this moment.", BUSY)
+        yield
 
 
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """A user name and a password; there is nothing else to know about anybody."""
 
-    def account(self) -> User | None:
-        """Return the account to sign in to: a new one, or the one that the first of two clicks made. None: see the errors."""
-        if self.is_valid():
-            user: User = self.save(commit=False)
-            try:
-                with transaction.atomic():
-                    user.save()
-            except IntegrityError:  # the other click was between our look at the name and now
-                self.add_error("username", user.unique_error_message(User, ("username",)))
-            else:
-                return user
-        return self._just_made() if self.has_error("username", "unique") else None
+    def account(self, address: str) -> User | None:
+        """Return the account to sign in to: a new one, or the one that the first of two clicks made. None: see the errors.
+
+        Raises AdmissionError when very many were made from the address, or very many passwords are looked at.
+        """
+        good = self.is_valid()
+        if not good and not self.has_error("username", "unique"):
+            return None
+        with (
+            admission.counted(SIGN_UPS, address, settings.ADDRESS_SIGN_UPS_PER_MINUTE, "Very many accounts were made"),
+            password_turn(),
+        ):
+            return (self._new() if good else None) or self._just_made()
+
+    def _new(self) -> User | None:
+        user: User = self.save(commit=False)
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:  # the other click was between our look at the name and now
+            self.add_error("username", user.unique_error_message(User, ("username",)))
+            return None
+        return user
 
     def _just_made(self) -> User | None:
         """Return an account that is new, and of which this form has the password, too. An older one has its own door."""
@@ -49,13 +74,25 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
 class SignInForm(AuthenticationForm):
     """User name and password. An attempt counts for its address before the password is looked at, a good one no longer."""
 
+    refused: AdmissionError | None = None
+
     def clean(self) -> dict[str, Any]:
         """Check the password, unless the address has tried too often: then not even the right one tells anything."""
-        address, name = request_address(self.request) if self.request else "", uuid.uuid4().hex
+        try:
+            return self._counted_clean(request_address(self.request) if self.request else "", uuid.uuid4().hex)
+        except AdmissionError as error:
+            self.refused = error
+            raise ValidationError(error.sentences) from None
+
+    def _counted_clean(self, address: str, name: str) -> dict[str, Any]:
         if wait := limits.address_count(SIGN_INS, address, name, settings.ADDRESS_SIGN_INS_PER_MINUTE):
-            seconds = math.ceil(wait)
-            raise ValidationError(f"Too many attempts to sign in came from your network. Try again in {seconds} s.")
-        cleaned = super().clean()
+            raise TooMany("Too many attempts to sign in came from your network.", wait)
+        try:
+            with password_turn():
+                cleaned = super().clean()
+        except AdmissionError:
+            limits.address_uncount(SIGN_INS, address, name)
+            raise
         limits.address_uncount(SIGN_INS, address, name)
         return cleaned
 

@@ -14,7 +14,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_init, worker_ready, worker_shutdown
 from celery.worker.state import maybe_shutdown
 
-from generator import housekeeping, services, versions, workers
+from generator import housekeeping, identity, services, versions, workers
 from generator.models import Promotion
 from generator.worker import stopping
 
@@ -54,6 +54,12 @@ def requeue() -> None:
         logger.warning("gave back %d generations of silent workers", count)
     if count := housekeeping.send_again():
         logger.warning("sent %d generations again whose messages were lost", count)
+
+
+@shared_task
+def forget_ended() -> None:
+    """Remove what has ended and is of use to nobody; there is no hurry."""
+    identity.ended_forget()
 
 
 _following = threading.Lock()
@@ -131,6 +137,7 @@ def start_runtime(sender: Any, **_: object) -> None:
         sender.hub.call_soon(runtime().consuming)
         sender.hub.call_repeatedly(1.0, runtime().consuming)
     elif _consumes(sender.app, HOUSEKEEPING_QUEUE):
+        forget_ended.delay()  # a copy that is stopped every evening would never come to it
         registry_sync.delay()  # now, and not only at the first beat: importing mlflow takes seconds, a switch would wait for it
 
 

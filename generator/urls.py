@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from generator import health, views
-from generator.sign_in import SignInForm
+from generator import accounts, health, views
 
 urlpatterns = [
     path("", views.desk, name="desk"),
@@ -18,9 +17,9 @@ urlpatterns = [
     path("generations/<uuid:generation_id>/export.txt", views.export_text, name="export-text"),
     path("generations/<uuid:generation_id>/export.json", views.export_json, name="export-json"),
     path("history/", views.history, name="history"),
-    path("accounts/login/", LoginView.as_view(authentication_form=SignInForm), name="login"),
+    path("accounts/login/", accounts.SignInView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
-    path("accounts/signup/", views.sign_up, name="signup"),
+    path("accounts/signup/", accounts.sign_up, name="signup"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

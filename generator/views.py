@@ -11,20 +11,17 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from generator import events, selectors, services
 from generator.admission import AdmissionError, KeyUsed
 from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_form
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
-from generator.sign_in import SignUpForm
 from generator.typed import stop_line
 
 View = Callable[..., HttpResponse]
@@ -112,14 +109,10 @@ def _create(request: HttpRequest, owner: Owner) -> HttpResponse:
 
 def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionError) -> HttpResponse:
     if wants_json(request):
-        response: HttpResponse = JsonResponse({"errors": {"__all__": [str(error)]}}, status=error.status)
-    else:
-        if isinstance(error, KeyUsed):
-            form.data = {**form.data, "client_key": uuid.uuid4().hex}
-        response = _desk(request, form, status=error.status, problem=error.sentences)
-    if error.retry_after:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
+        return error.answer(JsonResponse({"errors": {"__all__": [str(error)]}}))
+    if isinstance(error, KeyUsed):
+        form.data = {**form.data, "client_key": uuid.uuid4().hex}
+    return error.answer(_desk(request, form, problem=error.sentences))
 
 
 def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
@@ -234,18 +227,6 @@ def history(request: HttpRequest) -> HttpResponse:
         "key": uuid.uuid4().hex,
     }
     return render(request, "generator/history.html", context)
-
-
-@require_http_methods(["GET", "POST"])
-@never_cache
-@sensitive_post_parameters()
-def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account; what the visitor made before becomes the user's."""
-    form = SignUpForm(request.POST or None)
-    if request.method == "POST" and (user := form.account()):
-        login(request, user)
-        return redirect("desk")
-    return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
 
 
 def form_too_old(request: HttpRequest) -> HttpResponse | None:

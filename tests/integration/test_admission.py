@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
 import sqlite3
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -276,6 +280,66 @@ def test_passwords_can_be_guessed_only_so_often_from_one_address(make_stack: Mak
     assert [sign_in(wrong, guesser) for _ in range(3)] == ["wrong"] * 3
     assert sign_in(wrong, guesser, "/admin/login/") == "wrong"  # both doors count together
     assert [sign_in(fields, guesser) for fields in (wrong, right)] == ["wait"] * 2
+    refused = stack.visitor().post("/accounts/login/", wrong, headers={"X-Forwarded-For": guesser})
+    assert (refused.status_code, 0 < int(refused.headers["Retry-After"]) <= 60) == (429, True)
     assert sign_in(right, guesser, "/admin/login/") == "wait"
     assert [sign_in(right, other) for _ in range(6)] == ["in"] * 6  # and good ones do not count
     assert_sound(stack)
+
+
+def sign_up(stack: Stack, address: str, name: str = "", again: str = "") -> requests.Response:
+    """Sign up from an address, as a new visitor."""
+    password = "a-long-enough-one"
+    fields = {"username": name or f"u{uuid.uuid4().hex[:8]}", "password1": password, "password2": again or password}
+    return stack.visitor().post("/accounts/signup/", fields, headers={"X-Forwarded-For": address}, allow_redirects=False)
+
+
+def test_accounts_can_be_made_only_so_often_from_one_address(make_stack: Make) -> None:
+    stack = make_stack("redis", "web", ADDRESS_SIGN_UPS_PER_MINUTE="3", TRUSTED_PROXIES="1")
+    eager, other = "203.0.113.9", "203.0.113.10"
+    assert [sign_up(stack, eager, again="not the same").status_code for _ in range(4)] == [
+        400
+    ] * 4  # costs little, and does not count
+    assert [sign_up(stack, eager, "first").status_code, sign_up(stack, eager).status_code] == [302, 302]
+    assert sign_up(stack, eager, "first").status_code == 302  # a second click signs in, and costs as much
+    refused = sign_up(stack, eager, "late")
+    assert (refused.status_code, 0 < int(refused.headers["Retry-After"]) <= 60) == (429, True)
+    assert re.search(r'role="alert">[^<]*from your network[^<]* Try again in \d+ second', refused.text)
+    assert 'value="late"' in refused.text
+    assert sign_up(stack, other, "late").status_code == 302
+    assert [row["n"] for row in stack.rows("SELECT COUNT(*) AS n FROM auth_user")] == [3]
+    assert_sound(stack)
+
+
+def test_passwords_are_looked_at_one_after_the_other_and_pages_go_on(make_stack: Make) -> None:
+    stack = make_stack("redis", "web", TRUSTED_PROXIES="1")
+    visitors = [stack.visitor() for _ in range(40)]
+    for visitor in visitors:
+        visitor.get("/")
+
+    def guess(number: int) -> requests.Response:
+        headers = {"X-Forwarded-For": f"203.0.113.{number}"}
+        return visitors[number].post("/accounts/login/", {"username": "nobody", "password": "guess"}, headers=headers)
+
+    begun, burnt = time.monotonic(), cpu(stack.pid("web"))
+    with ThreadPoolExecutor(len(visitors)) as threads:
+        guesses = [threads.submit(guess, number) for number in range(len(visitors))]
+        pages = [stack.visitor().get("/") for _ in range(5)]
+        answers = [guess.result() for guess in guesses]
+    share = (cpu(stack.pid("web")) - burnt) / (time.monotonic() - begun)
+    slowest = max(page.elapsed.total_seconds() for page in pages)
+    print(f"\n{len(answers)} sign-ins at once took {share:.2f} cores; the slowest page beside them {slowest:.2f} s")
+    assert [page.status_code for page in pages] == [200] * 5
+    looked_at = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(looked_at) + len(refused) == len(answers)
+    assert min(len(looked_at), len(refused)) > 5
+    assert all("correct username and password" in answer.text for answer in looked_at)
+    assert all(int(answer.headers["Retry-After"]) > 0 and "Try again in" in answer.text for answer in refused)
+    assert_sound(stack)
+
+
+def cpu(pid: int) -> float:
+    """Return the seconds of processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
