@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from generator import health, versions
 from generator.models import Generation, ModelVersion, Promotion, Worker
+from generator.search import matching
 from generator.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
@@ -198,6 +199,7 @@ class GenerationAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "state", "version_shown", "owner_shown", "prompt_start", "length_shown")
     list_filter = ("state", "model_version")
     search_fields = ("prompt", "text")
+    search_help_text = "Searches prompts and texts. Case and accents make no difference."
     date_hierarchy = "created_at"
     list_select_related = ("model_version", "user")
     show_full_result_count = False
@@ -224,6 +226,12 @@ class GenerationAdmin(ReadOnlyAdmin):
     @admin.display(description="version", ordering="model_version__version")
     def version_shown(self, generation: Generation) -> int:
         return generation.model_version.version
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Generation], search_term: str
+    ) -> tuple[QuerySet[Generation], bool]:
+        """Search as the history does."""
+        return (matching(queryset, search_term) if search_term else queryset), False
 
     @admin.display(description="owner")
     def owner_shown(self, generation: Generation) -> SafeString:

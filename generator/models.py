@@ -157,11 +157,11 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
     def owned_by(self, owner: Owner | None) -> GenerationQuerySet:
         if owner is None or not (owner.user_id or owner.visitor):
             return self.none()
-        return self.filter(**owner.fields)
+        return self.filter(**owner.fields).defer("folded")  # as long as the text, and only compared in the database
 
     def owned_by_each(self, asked: Collection[tuple[Owner, uuid.UUID]]) -> dict[tuple[Owner, uuid.UUID], Generation]:
         """Return by owner and id, in one query, what `owned_by` finds for each: what is another's is left out."""
-        rows = self.in_bulk({generation_id for _, generation_id in asked})
+        rows = self.defer("folded").in_bulk({generation_id for _, generation_id in asked})
         return {(owner, key): row for owner, key in asked if (row := rows.get(key)) and row.owner == owner}
 
     def held_by(self, generation_id: uuid.UUID, attempt: int) -> GenerationQuerySet:
@@ -188,6 +188,7 @@ class Generation(models.Model):
         CANCELLED = "cancelled"
         FAILED = "failed"
 
+    UNDER_WAY = (State.QUEUED, State.RUNNING)
     ENDED = (State.DONE, State.CANCELLED, State.FAILED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -212,6 +213,7 @@ class Generation(models.Model):
     unknown_characters = models.CharField(max_length=2_000, blank=True)
     error = models.CharField(max_length=500, blank=True)
     note = models.CharField(max_length=200, blank=True)  # to whoever waits: why no character comes yet
+    folded = models.TextField(null=True, editable=False)  # prompt and text as generator/search.py looks through them
     attempt = models.PositiveIntegerField(default=0)  # claims so far, for whatever reason
     failures = models.PositiveIntegerField(default=0)  # attempts that the model failed in
     worker_id = models.CharField(max_length=100, blank=True)
@@ -242,6 +244,7 @@ class Generation(models.Model):
             # A history in the order it is read. It names both columns of the owner, so that counting needs no row.
             models.Index(fields=("user", "visitor", "-created_at", "-id"), name="generation_history"),
             models.Index(fields=("state", "dispatched_at")),
+            models.Index(fields=("user", "visitor"), condition=Q(folded=None), name="generation_unfolded"),
         )
 
     def __str__(self) -> str:

@@ -12,14 +12,22 @@ from django.db.models.functions import Left, Length, Now
 from django.db.models.query import QuerySet
 
 from generator.models import Generation, ModelVersion, Owner
+from generator.search import matching
 
 EXCERPT = 240  # characters of prompt and text in a list
+FEW = 1_000  # rows whose ids a search may remember
 Watched = tuple[Owner, UUID]
 
 
 def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None:
     """Return the owner's generation, or None for what does not exist and for what is another's."""
-    return Generation.objects.owned_by(owner).select_related("model_version", "parent").filter(pk=generation_id).first()
+    return (
+        Generation.objects.owned_by(owner)
+        .select_related("model_version", "parent")
+        .defer("folded", "parent__folded")
+        .filter(pk=generation_id)
+        .first()
+    )
 
 
 def generation_exists(owner: Owner | None, generation_id: UUID) -> bool:
@@ -46,16 +54,18 @@ def watched_rows(asked: Collection[Watched]) -> dict[Watched, tuple[Generation, 
 
 def generation_list(owner: Owner | None, *, query: str = "", version: int | None = None, state: str = "") -> QuerySet[Generation]:
     """Return the owner's generations, newest first, with excerpts in place of whole texts."""
-    rows = Generation.objects.owned_by(owner)
+    rows: QuerySet[Generation] = Generation.objects.owned_by(owner)
     if query:
-        rows = rows.filter(Q(prompt__icontains=query) | Q(text__icontains=query))
+        rows = matching(rows, query)
     if version is not None:
         rows = rows.filter(model_version__version=version)
     if state in Generation.State.values:
         rows = rows.filter(state=state)
+    if query and len(few := list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True)[:FEW])) < FEW:
+        rows = Generation.objects.filter(pk__in=few)  # so that to count them and to show them needs no second search
     return (
         rows.select_related("model_version")
-        .defer("text", "prompt")
+        .defer("text", "prompt", "folded")
         .annotate(prompt_excerpt=Left(F("prompt"), EXCERPT), text_excerpt=Left(F("text"), EXCERPT), text_length=Length("text"))
         .order_by("-created_at", "-pk")
     )

@@ -14,7 +14,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_init, worker_ready, worker_shutdown
 from celery.worker.state import maybe_shutdown
 
-from generator import housekeeping, identity, services, versions, workers
+from generator import housekeeping, identity, search, services, versions, workers
 from generator.models import Promotion
 from generator.worker import stopping
 
@@ -43,7 +43,10 @@ _last_look = [-TICKS_APART]
 
 @shared_task
 def requeue() -> None:
-    """Give back what silent workers held, and send again what was lost. Ticks that piled up meanwhile count as one."""
+    """Give back what silent workers held, send again what was lost, and make what has ended ready for searches.
+
+    Ticks that piled up meanwhile count as one.
+    """
     if time.monotonic() - _last_look[0] < TICKS_APART:
         return
     _last_look[0] = time.monotonic()
@@ -52,6 +55,7 @@ def requeue() -> None:
     workers.forget_silent()
     if count := housekeeping.requeue_lost():
         logger.warning("gave back %d generations of silent workers", count)
+    search.texts_fold()
     if count := housekeeping.send_again():
         logger.warning("sent %d generations again whose messages were lost", count)
 

@@ -1,9 +1,11 @@
-"""How what people type is read, whatever it came through: line breaks, and stop strings as lines of a page."""
+"""How what people type is read, whatever it came through: line breaks, stop strings as lines of a page, words to search for."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
+_ACCENTS = 200  # the first combining class of marks that are attached to a letter or stand over or under it
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 
 
@@ -26,3 +28,15 @@ def _unescape(match: re.Match[str]) -> str:
     if match[1] not in ("n", "\\"):
         raise ValueError("a backslash that means nothing")
     return "\n" if match[1] == "n" else "\\"
+
+
+def folded(text: str) -> str:
+    """Return `text` as a search compares it: case, accents and compatible forms (full width, ligatures) make no difference.
+
+    Of combining marks only accents go, those above, below and through a letter; marks that are half of a letter stay.
+    """
+    plain = plain_newlines(text)
+    if plain.isascii():
+        return plain.lower()
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if unicodedata.combining(letter) < _ACCENTS)
+    return unicodedata.normalize("NFKC", letters.casefold())

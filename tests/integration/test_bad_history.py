@@ -55,6 +55,8 @@ PAGES: dict[str, str] = {
     "search for _": "?q=_",
     "search for '": "?q=%27",
     'search for "': "?q=%22",
+    "search for É": "?q=%C3%89T%C3%89",
+    "search for 東京": "?q=%E6%9D%B1%E4%BA%AC",
     "search that finds one": "?q=number+77777",
     "search that finds none": "?q=zzzzqqqq",
     "search, deep page": "?q=e&page=4000",
@@ -66,14 +68,17 @@ FILL = """
 import random
 from django.db import connection
 from generator.models import Generation, ModelVersion
+from generator.typed import folded
 rng = random.Random(1)
 words = open({samples!r}).read().split()
 mine, version = Generation.objects.get(), ModelVersion.objects.get(is_live=True)
-def text(number):
-    return " ".join(rng.choices(words, k=100))[:500] + ('100% of_it\\'s "quoted"' if number % 1000 == 7 else "")
+def written(number):
+    prompt = f"number {{number}}"
+    text = " ".join(rng.choices(words, k=100))[:500] + ('100% of_it\\'s "quoted", été 東京' if number % 1000 == 7 else "")
+    return {{"prompt": prompt, "text": text, "folded": folded(prompt + text)}}
 for start in range(0, {rows}, 5_000):
     Generation.objects.bulk_create(
-        Generation(visitor=mine.visitor, prompt=f"number {{number}}", text=text(number), length=500, temperature=0.7,
+        Generation(visitor=mine.visitor, **written(number), length=500, temperature=0.7,
                    seed=number, state="done", finish_reason="length", model_version=version)
         for number in range(start, start + 5_000)
     )
