@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -160,7 +162,13 @@ def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse
     if wants_json(request):
         return HttpResponse(status=204) if generation else _error(request, 404, "Not found.")
     messages.success(request, "The text was deleted." if generation else "There is no such text in your history any more.")
-    return redirect("history")
+    return redirect(_history_address(QueryDict(request.POST.get("back", ""))))
+
+
+def _history_address(asked: QueryDict) -> str:
+    """Return the address of the history with the search and the page of `asked`; it can lead nowhere else."""
+    kept = {name: asked[name] for name in ("q", "version", "state", "page") if asked.get(name)}
+    return reverse("history") + (f"?{urlencode(kept)}" if kept else "")
 
 
 @require_POST
@@ -225,6 +233,7 @@ def history(request: HttpRequest) -> HttpResponse:
         "filtered": bool(query or state or number is not None),
         "kept": kept.urlencode(),
         "key": uuid.uuid4().hex,
+        "back": request.GET.urlencode(),
     }
     return render(request, "generator/history.html", context)
 

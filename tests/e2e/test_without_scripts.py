@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -38,6 +41,60 @@ def test_a_whole_visit(plain: Page) -> None:
     plain.locator("[data-row] summary").first.click()
     plain.get_by_role("button", name="Delete it").first.click()
     expect(plain.locator("[data-row]")).to_have_count(1)
+
+
+def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back(plain: Page, stack: Stack) -> None:
+    plain.goto("/")
+    plain.get_by_label("Length", exact=True).fill("1")
+    plain.get_by_label("The start of the text").fill("L'ÉTÉ & 50%")
+    plain.get_by_role("button", name="Continue the text").click()
+    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    copy_row(stack, plain.url.rstrip("/").rpartition("/")[2], 21)
+    plain.goto("/history/")
+    plain.get_by_label("Search in prompts and texts").fill("été & 50%")
+    plain.get_by_role("button", name="Search").click()
+    expect(plain.locator("[data-count]")).to_contain_text("22 texts found")
+    plain.get_by_role("link", name="Older").click()
+    searched = plain.url
+    with plain.expect_navigation(url=re.compile("/generations/")):
+        plain.get_by_role("button", name="Run again").first.click()
+    plain.go_back()
+    assert plain.url == searched
+    rows = plain.locator("[data-row]")
+    for left in (2, 1):
+        expect(rows).to_have_count(left + 1)
+        rows.last.locator("summary").click()
+        rows.last.get_by_role("button", name="Delete it").click()
+        expect(plain.get_by_role("main").get_by_text("The text was deleted.")).to_be_visible()
+        expect(plain.get_by_label("Search in prompts and texts")).to_have_value("été & 50%")
+        expect(plain.get_by_text("Page 2 of 2")).to_be_visible()
+    rows.last.locator("summary").click()
+    rows.last.get_by_role("button", name="Delete it").click()
+    expect(plain.locator("[data-count]")).to_contain_text("20 texts found")  # there is no second page any more
+    expect(rows).to_have_count(20)
+
+
+def copy_row(stack: Stack, generation_id: str, times: int) -> None:
+    """Put copies of a text into the database: to have so many written would take the limits of a minute."""
+    with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20)) as database:
+        database.row_factory = sqlite3.Row
+        wait_until(
+            lambda: database.execute(
+                "SELECT 1 FROM generator_generation WHERE id = ? AND folded NOT NULL", key(generation_id)
+            ).fetchone(),
+            "the text has ended",
+        )
+        row = dict(database.execute("SELECT * FROM generator_generation WHERE id = ?", key(generation_id)).fetchone())
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        for _ in range(times):
+            copied = {**row, "id": uuid.uuid4().hex, "client_key": ""}
+            database.execute(f"INSERT INTO generator_generation ({columns}) VALUES ({marks})", tuple(copied.values()))
+        database.commit()
+
+
+def key(generation_id: str) -> tuple[str]:
+    """Return a row's id as SQLite has it."""
+    return (generation_id.replace("-", ""),)
 
 
 def test_stop(plain: Page) -> None:

@@ -95,6 +95,25 @@ def test_delete_removes_the_row(client: Client, make_generation: Make) -> None:
     assert not Generation.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("back", "address"),
+    [
+        ("q=%25+%C3%A9t%C3%A9&state=done&version=1&page=2", "/history/?q=%25+%C3%A9t%C3%A9&version=1&state=done&page=2"),
+        ("page=2", "/history/?page=2"),
+        ("", "/history/"),
+        ("q=", "/history/"),
+        ("other=1&page=3", "/history/?page=3"),
+        ("//evil.example/", "/history/"),
+        ("https://evil.example/?page=1", "/history/"),
+        ("q=%0d%0aSet-Cookie:+x=y", "/history/?q=%0D%0ASet-Cookie%3A+x%3Dy"),
+    ],
+)
+def test_delete_returns_to_the_history_as_it_was_searched(client: Client, make_generation: Make, back: str, address: str) -> None:
+    generation = make_generation(state="done")
+    answer = client.post(f"{generation.get_absolute_url()}delete/", {"back": back}, headers={"accept": "text/html"})
+    assert (answer.status_code, answer["Location"]) == (302, address)
+
+
 def test_deleting_a_parent_keeps_the_child(client: Client, make_generation: Make) -> None:
     parent = make_generation(state="done")
     child = make_generation(parent=parent)
