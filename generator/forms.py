@@ -13,6 +13,7 @@ from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.http import HttpRequest
 
 from generator import ranges
+from generator.foreign import isolated
 from generator.models import SEED_LIMIT, Generation, ModelVersion, Owner
 from generator.selectors import generation_of, live_version, version_choices
 from generator.services import Parameters
@@ -207,7 +208,7 @@ def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
     for name, value in body.items():
         types = _JSON_TYPES.get(name)
         if types is None:
-            problem = f"There is no parameter {name[:40]!r}."
+            problem = f"There is no parameter {isolated(name[:40])}."
         elif isinstance(value, bool) or not isinstance(value, types) or (isinstance(value, int) and abs(value) >= _HUGE):
             odd.append(name)
         else:

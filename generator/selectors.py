@@ -10,11 +10,13 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.db.models.functions import Left, Length, Now
 from django.db.models.query import QuerySet
+from django.urls import reverse
 
 from generator.models import Generation, ModelVersion, Owner
 from generator.search import matching
 
 EXCERPT = 240  # characters of prompt and text in a list
+EXCERPT_SHORT = 60  # of a prompt where it only names its text
 FEW = 1_000  # rows whose ids a search may remember
 Watched = tuple[Owner, UUID]
 
@@ -69,6 +71,21 @@ def generation_list(owner: Owner | None, *, query: str = "", version: int | None
         .annotate(prompt_excerpt=Left(F("prompt"), EXCERPT), text_excerpt=Left(F("text"), EXCERPT), text_length=Length("text"))
         .order_by("-created_at", "-pk")
     )
+
+
+def generations_active(owner: Owner | None) -> list[dict[str, str]]:
+    """Return the owner's texts that wait or are being written and were not stopped, the oldest first, with their addresses."""
+    rows = Generation.objects.owned_by(owner).exclude(state__in=Generation.ENDED).filter(cancel_requested=False)
+    named = rows.order_by("created_at", "pk").values_list("pk", Left(F("prompt"), EXCERPT_SHORT))
+    return [
+        {
+            "id": str(pk),
+            "url": reverse("generation-detail", args=[pk]),
+            "cancel": reverse("generation-cancel", args=[pk]),
+            "excerpt": excerpt,
+        }
+        for pk, excerpt in named
+    ]
 
 
 def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:

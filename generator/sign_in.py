@@ -37,7 +37,18 @@ def password_turn() -> Iterator[None]:
 
 
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
-    """A user name and a password; there is nothing else to know about anybody."""
+    """A user name and a password; there is nothing else to know about anybody.
+
+    What is wrong with the password is said at the first of its two fields, for both have to be typed again.
+    """
+
+    def validate_passwords(self, *_: str) -> None:
+        """Compare the two; the error goes to the field named last."""
+        super().validate_passwords("password2", "password1")  # type: ignore[misc]
+
+    def validate_password_for_user(self, user: User, *_: str) -> None:
+        """Check the password itself."""
+        super().validate_password_for_user(user, "password1")  # type: ignore[misc]
 
     def account(self, address: str) -> User | None:
         """Return the account to sign in to: a new one, or the one that the first of two clicks made. None: see the errors.

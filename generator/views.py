@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from generator import events, selectors, services
-from generator.admission import AdmissionError, KeyUsed
+from generator.admission import AdmissionError, KeyUsed, TooMany
 from generator.forms import DEFAULTS, ClientKeyForm, GenerationForm, submitted_form
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
@@ -78,9 +78,17 @@ def _source(request: HttpRequest) -> Generation | None:
         return None
 
 
-def _desk(request: HttpRequest, form: GenerationForm, *, status: int = 200, problem: str = "") -> HttpResponse:
-    recent = selectors.generation_list(request_owner(request))[:3]
-    context = {"form": form, "live": selectors.live_version(), "recent": recent, "problem": problem}
+def _desk(
+    request: HttpRequest, form: GenerationForm, *, status: int = 200, problem: str = "", name_active: bool = False
+) -> HttpResponse:
+    owner = request_owner(request)
+    context = {
+        "form": form,
+        "live": form.live,
+        "recent": selectors.generation_list(owner)[:3],
+        "problem": problem,
+        "active": selectors.generations_active(owner) if name_active else [],
+    }
     return render(request, "generator/desk.html", context, status=status)
 
 
@@ -111,10 +119,13 @@ def _create(request: HttpRequest, owner: Owner) -> HttpResponse:
 
 def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionError) -> HttpResponse:
     if wants_json(request):
-        return error.answer(JsonResponse({"errors": {"__all__": [str(error)]}}))
+        said: dict[str, Any] = {"errors": {"__all__": [str(error)]}}
+        if isinstance(error, TooMany):
+            said["active"] = selectors.generations_active(request_owner(request))
+        return error.answer(JsonResponse(said))
     if isinstance(error, KeyUsed):
         form.data = {**form.data, "client_key": uuid.uuid4().hex}
-    return error.answer(_desk(request, form, problem=error.sentences))
+    return error.answer(_desk(request, form, problem=error.sentences, name_active=isinstance(error, TooMany)))
 
 
 def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
@@ -149,6 +160,9 @@ def generation_cancel(request: HttpRequest, generation: Generation) -> HttpRespo
     services.generation_cancel(generation=generation)
     if wants_json(request):
         return JsonResponse({"id": str(generation.pk)}, status=202)
+    if request.POST.get("back") == "desk":  # from the list of those that keep another from being sent
+        form = submitted_form(request, generation.owner)
+        return _desk(request, form, problem="It was stopped. You can send your text now.", name_active=True)
     return redirect(generation)
 
 

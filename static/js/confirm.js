@@ -5,6 +5,7 @@ export function closableQuestions() {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const question of open()) {
+      event.preventDefault(); // it means nothing else then
       question.open = false;
       question.querySelector("summary").focus();
     }

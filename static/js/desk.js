@@ -1,10 +1,13 @@
 // The desk: sends a prompt and shows its text in the place where the prompt was typed, at the text's own address.
 
+import { Active } from "./active.js";
 import { keepClientKey } from "./client-key.js";
 import { copyButtons } from "./copy.js";
 import { countCharacters } from "./counter.js";
 import { enhance } from "./enhance.js";
 import { clearErrors, showAlert, showErrors, unreadableNumbers } from "./errors.js";
+import { foldable } from "./fold.js";
+import { isolated, tamed } from "./isolate.js";
 import { Output } from "./output.js";
 import { post } from "./post.js";
 import { refreshParts } from "./refresh.js";
@@ -15,20 +18,25 @@ import { showUnknown } from "./unknown.js";
 const form = document.querySelector("[data-desk]");
 const againForm = document.querySelector("[data-again-form]");
 const element = document.querySelector("[data-output]");
-const output = new Output(element);
 const part = (name) => document.querySelector(`[data-${name}]`);
+const output = new Output(element, part("submit"));
 const renewKey = keepClientKey(form);
 const renewAgainKey = keepClientKey(againForm);
 const retry = new Retry(part("retry"));
+const active = new Active(part("active"), form, {
+  stopped: () => retry.over(),
+  say: (sentence) => showAlert(form, sentence),
+});
 const deskAddress = form.dataset.desk;
 let current = null; // {url, prompt, length} of the text on the sheet
 let shown = location.pathname;
-let againSeed = "";
 let sending = false;
 
 enhance();
 copyButtons(element);
 submitOnShortcut(form);
+foldable(part("settings-toggle"), part("settings-body"));
+restoreDraft();
 countCharacters(part("prompt-field"), part("counter"));
 part("edit").addEventListener("click", () => {
   history.pushState(null, "", deskAddress);
@@ -41,11 +49,12 @@ addEventListener("popstate", () => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!part("settings").disabled) send();
+  if (event.submitter?.dataset.cancel) active.stop(event.submitter);
+  else if (!part("settings").disabled) send();
 });
 againForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  again(event.submitter.value);
+  again();
 });
 output.addEventListener("end", () => {
   part("settings").disabled = false;
@@ -65,24 +74,25 @@ async function send(automatic = false) {
   await sendTo(form.action, new FormData(form), typed, send, automatic);
 }
 
-async function again(seed, automatic = false) {
-  if (seed !== againSeed) renewAgainKey(); // the other button asks for another text
-  againSeed = seed;
+/** Write the text on the sheet again, with its own settings and its seed. */
+async function again(automatic = false) {
   const body = new FormData(againForm);
-  body.set("seed", seed);
-  await sendTo(againForm.action, body, current, (automatic) => again(seed, automatic), automatic);
+  body.set("seed", "same");
+  await sendTo(againForm.action, body, current, again, automatic);
 }
 
 async function sendTo(url, body, { prompt, length }, resend, automatic) {
   if (sending) return;
   sending = true;
   clearErrors(form);
+  scrollTo({ top: 0, behavior: "instant" }); // now, at the reader's touch: nothing in sight moves when the answer comes
   form.setAttribute("aria-busy", "true");
   const answer = await post(url, body);
   form.removeAttribute("aria-busy");
   sending = false;
   if (!answer.ok) return refuse(answer, resend, automatic);
   retry.clear();
+  active.show();
   renewKey();
   renewAgainKey();
   current = { url: answer.data.url, prompt, length };
@@ -96,38 +106,57 @@ function refuse({ status, data, message, retryAfter }, resend, automatic) {
   }
   const errors = data.errors ?? {};
   if (errors.prompt) write();
+  if (errors.parent) form.elements.namedItem("parent").value = ""; // it was deleted; the next try goes without
+  active.show(data.active);
   showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."), !automatic);
   if (retryAfter) retry.offer(retryAfter, () => resend(true), () => showAlert(form, "You can send it again now."));
   else retry.clear();
 }
 
 /** Show the sheet on which the text grows. */
-function read({ url, socket, seed }) {
+function read({ id, url, socket, seed }) {
+  if (location.pathname === deskAddress) keepDraft();
   history.pushState(null, "", url);
   shown = location.pathname;
-  document.title = `${current.prompt.trim().slice(0, 60) || "A text"} – CharRNN Live`;
+  document.title = `${titleOf(current.prompt)} – CharRNN Live`;
   form.dataset.mode = "reading";
-  part("submit").textContent = "Write with these settings";
+  form.elements.namedItem("parent").value = id; // what is written next goes on from here
+  part("submit").textContent = "Generate again";
   part("writing").hidden = true;
   part("settings").disabled = true;
   if (part("recent")) part("recent").hidden = true;
   element.hidden = false;
-  element.querySelector("[data-prompt]").textContent = current.prompt;
+  element.querySelector("[data-prompt]").replaceChildren(...tamed(current.prompt));
   showUnknown(part("unknown"), "");
   againForm.action = `${url}again/`;
   part("facts").replaceChildren();
   part("permalink").href = url;
   part("seed").textContent = seed;
   part("status").textContent = "Starting";
-  element.scrollIntoView({ block: "nearest" });
   element.focus({ preventScroll: true });
   output.listen(socket, { length: current.length, asked: true });
+}
+
+/** Keep what was typed with the desk's entry of the history: after a reload of the text's page, Back loads the desk anew. */
+function keepDraft() {
+  const { csrfmiddlewaretoken, client_key, ...draft } = Object.fromEntries(new FormData(form));
+  history.replaceState({ draft }, "");
+}
+
+function restoreDraft() {
+  for (const [name, value] of Object.entries(history.state?.draft ?? {})) form.elements.namedItem(name).value = value;
+}
+
+function titleOf(prompt) {
+  const start = Array.from(prompt.trim()).slice(0, 60).join("");
+  return start ? isolated(start) : "A text";
 }
 
 /** Show the prompt again, to change it. */
 function write() {
   output.close();
   retry.clear();
+  active.show();
   shown = location.pathname;
   document.title = "CharRNN Live";
   form.dataset.mode = "writing";

@@ -17,6 +17,7 @@ export function showErrors(form, errors, message, lead = true) {
   if (!lead) return;
   const first = form.querySelector('[aria-invalid="true"]') ?? form.querySelector("[data-alert]:not([hidden])");
   first?.closest("details")?.setAttribute("open", "");
+  first?.closest("[data-settings-body]")?.dispatchEvent(new Event("unfold"));
   first?.focus();
 }
 

@@ -2,14 +2,15 @@
 
 export class Follow {
   #end;
-  #bar;
+  #bars; // what stands at the lower edge of the window, over the text
   #jump;
   #active = false;
   #following = false;
   #lastY = 0;
+  #due = false;
 
-  constructor(end, bar, jump) {
-    [this.#end, this.#bar, this.#jump] = [end, bar, jump];
+  constructor(end, bars, jump) {
+    [this.#end, this.#bars, this.#jump] = [end, bars, jump];
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
     jump.addEventListener("click", () => this.toEnd());
   }
@@ -22,13 +23,25 @@ export class Follow {
     this.grown();
   }
 
-  stop() {
+  /** The text has ended: bring into view what stands below it now, up to the end of `section`, if its end was in view. */
+  finish(section) {
+    if (this.#active && this.#following) {
+      afterwards(() => {
+        const below = section.getBoundingClientRect().bottom - this.#bars[0].getBoundingClientRect().bottom;
+        scrollBy({ top: Math.max(0, Math.ceil(below)), behavior: "instant" });
+      });
+    }
     this.#active = false;
     this.#jump.hidden = true;
   }
 
   grown() {
-    if (this.#active && this.#following && !this.#endIsVisible()) this.#scrollToEnd();
+    if (this.#due || !this.#active || !this.#following || this.#endIsVisible()) return;
+    this.#due = true;
+    afterwards(() => {
+      this.#due = false;
+      if (this.#active && this.#following && !this.#endIsVisible()) this.#scrollToEnd();
+    });
   }
 
   toEnd() {
@@ -50,10 +63,21 @@ export class Follow {
   }
 
   #endIsVisible() {
-    return this.#end.getBoundingClientRect().bottom <= innerHeight - this.#bar.offsetHeight + 4;
+    return this.#end.getBoundingClientRect().bottom <= this.#edge() + 4;
+  }
+
+  /** Return where the text goes out of sight. */
+  #edge() {
+    return Math.min(...this.#bars.filter((bar) => !bar.hidden).map((bar) => bar.getBoundingClientRect().top));
   }
 
   #scrollToEnd() {
-    scrollBy({ top: this.#end.getBoundingClientRect().bottom - innerHeight + this.#bar.offsetHeight + 24, behavior: "instant" });
+    // by whole pixels, or what is stuck to the window trembles
+    scrollBy({ top: Math.ceil(this.#end.getBoundingClientRect().bottom - this.#edge() + 24), behavior: "instant" });
   }
+}
+
+/** Scroll once what has grown was shown: in one frame with it, what stands below, out of sight, would count as a jump. */
+function afterwards(scroll) {
+  requestAnimationFrame(() => requestAnimationFrame(scroll));
 }

@@ -15,6 +15,8 @@ export class Output extends EventTarget {
   #stream = null;
   #reveal;
   #stopping = false;
+  #stopHadFocus = false;
+  #next;
   #follow;
   #waitTimer = 0;
   #place = null;
@@ -22,13 +24,16 @@ export class Output extends EventTarget {
   #firstAt = 0;
   #firstPosition = 0;
 
-  constructor(element) {
+  /** `next`: what gets the focus when Stop goes away with it. */
+  constructor(element, next) {
     super();
     this.#element = element;
+    this.#next = next;
     this.#part = (name) => element.querySelector(`[data-${name}]`);
-    this.#follow = new Follow(this.#part("caret"), this.#part("bar"), this.#part("jump"));
+    this.#follow = new Follow(this.#part("caret"), [this.#part("bar"), this.#part("unknown")], this.#part("jump"));
     this.#reveal = new Reveal(this.#part("text"), () => this.#follow.grown());
     this.#part("stop").addEventListener("click", (event) => this.#stopClicked(event));
+    document.addEventListener("keydown", (event) => this.#stopPressed(event));
   }
 
   /** Listen from `position` on to a generation of `length` characters; `asked`: the reader has just asked for it. */
@@ -37,7 +42,7 @@ export class Output extends EventTarget {
     Object.assign(this.#element.dataset, { frames: 0, length });
     if (!position) this.#reveal.clear();
     this.#firstAt = 0;
-    this.#part("rate").textContent = "";
+    this.#part("count").textContent = this.#part("speed").textContent = "";
     this.#setStopping(false);
     this.#setState(state);
     this.#setPosition(position);
@@ -95,24 +100,43 @@ export class Output extends EventTarget {
     const stream = this.#stream;
     await this.#reveal.shown();
     if (stream !== this.#stream) return;
-    this.#part("rate").textContent = sentences.rate(frame.stats.characters_per_second);
+    this.#part("count").textContent = "";
+    this.#part("speed").textContent = sentences.rate(frame.stats.characters_per_second);
     this.#setState(frame.state);
     this.#say(sentences.ended(frame));
-    this.#element.dataset.socket = "ended";
-    this.dispatchEvent(new CustomEvent("end", { detail: frame }));
+    this.#over("end");
   }
 
   #refused(sentence) {
     this.#reveal.flush();
     this.#setState("");
     this.#say(sentence);
+    this.#over("refused");
+  }
+
+  /** Nothing more comes: say so to the page, and leave the focus where it is of use. */
+  #over(how) {
     this.#element.dataset.socket = "ended";
-    this.dispatchEvent(new CustomEvent("refused"));
+    this.dispatchEvent(new CustomEvent(how));
+    if (this.#stopHadFocus) this.#next.focus({ preventScroll: true });
+    this.#follow.finish(this.#element);
   }
 
   #stopClicked(event) {
     if (!this.#stream || this.#element.dataset.socket === "ended") return; // the form does it
     event.preventDefault();
+    this.#stop();
+  }
+
+  /** Escape stops, unless it means something else: it ends a composition, or closes an open question. */
+  #stopPressed(event) {
+    if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || event.repeat) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (!this.#stream || !RUNNING.includes(this.#element.dataset.state)) return;
+    this.#stop();
+  }
+
+  #stop() {
     this.#setStopping(true);
     this.#stream.cancel();
     this.#say("Stopping…");
@@ -126,17 +150,16 @@ export class Output extends EventTarget {
   #setState(state, place = null, note = "") {
     const running = RUNNING.includes(state);
     const stop = this.#part("stop");
-    const hadFocus = document.activeElement === stop;
+    const changed = this.#element.dataset.state !== state;
+    if (running) this.#stopHadFocus = false;
+    else this.#stopHadFocus ||= document.activeElement === stop;
     this.#element.dataset.state = state;
     this.#place = place;
     this.#note = note;
     stop.hidden = this.#part("progress").hidden = !running;
     this.#part("after").hidden = running;
-    if (!running) {
-      this.#follow.stop();
-      if (hadFocus) this.#part("again").focus({ preventScroll: true });
-    }
     this.#sayState(state);
+    if (changed) this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
 
   #sayState(state) {
@@ -153,6 +176,7 @@ export class Output extends EventTarget {
     this.#element.dataset.offset = position;
     progress.max = this.#element.dataset.length;
     progress.value = position;
+    this.dispatchEvent(new CustomEvent("position", { detail: position }));
   }
 
   #measure() {
@@ -160,8 +184,9 @@ export class Output extends EventTarget {
     const now = performance.now();
     if (!this.#firstAt) [this.#firstAt, this.#firstPosition] = [now, position];
     const seconds = (now - this.#firstAt) / 1000;
-    const speed = seconds > 0.25 ? `, ${Math.round((position - this.#firstPosition) / seconds)} a second` : "";
-    this.#part("rate").textContent = `${position} of ${this.#element.dataset.length}${speed}`;
+    const speed = seconds > 0.25 ? `, ${sentences.grouped(Math.round((position - this.#firstPosition) / seconds))} a second` : "";
+    this.#part("count").textContent = sentences.written(position, this.#element.dataset.length);
+    this.#part("speed").textContent = speed;
   }
 
   #say(sentence) {

@@ -30,9 +30,9 @@ export async function post(url, body, again = false) {
   return { ok: response.ok, status: response.status, data, message: response.ok ? "" : sentence(response, data, retryAfter), retryAfter };
 }
 
-function sentence(response, data, seconds) {
+function sentence(response, data) {
   const said = data.errors?.__all__?.join(" ");
-  if (said) return seconds ? `${said} Try again in ${seconds} ${seconds === 1 ? "second" : "seconds"}.` : said;
+  if (said) return said; // how long to wait counts down beside it
   if (response.status === 400) return "";
   if (response.status === 403) return "This page is too old for the server. Copy what you typed and reload the page.";
   if (response.status === 404) return "This text does not exist any more, or it is not yours.";

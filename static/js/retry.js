@@ -8,6 +8,8 @@ export class Retry {
   #seconds;
   #due = 0;
   #timer = 0;
+  #send;
+  #over;
 
   constructor(row) {
     this.#row = row;
@@ -18,9 +20,16 @@ export class Retry {
   /** Count down; then `send` if the reader wants that, else `over`, after which the reader can. */
   offer(seconds, send, over) {
     this.#stop();
+    [this.#send, this.#over] = [send, over];
     this.#due = performance.now() + seconds * 1000 + Math.random() * SPREAD;
     this.#row.hidden = false;
-    this.#tick(send, over);
+    this.#tick();
+  }
+
+  /** There is nothing to wait for any more. */
+  over() {
+    this.#stop();
+    (this.#wanted.checked ? this.#send : this.#over)();
   }
 
   /** Withdraw the offer. */
@@ -29,14 +38,11 @@ export class Retry {
     this.#wanted.checked = false;
   }
 
-  #tick(send, over) {
+  #tick() {
     const left = this.#due - performance.now();
     this.#seconds.textContent = Math.max(1, Math.ceil(left / 1000));
-    if (left > 0) this.#timer = setTimeout(() => this.#tick(send, over), Math.min(left, 1000));
-    else {
-      this.#stop();
-      (this.#wanted.checked ? send : over)();
-    }
+    if (left > 0) this.#timer = setTimeout(() => this.#tick(), Math.min(left, 1000));
+    else this.over();
   }
 
   #stop() {

@@ -24,8 +24,13 @@ def begin(page: Page, prompt: str, *, length: int = 300, **settings: str) -> Non
     """Fill in the desk and submit it. Settings are named by their labels."""
     page.goto("/")
     page.get_by_label("The start of the text").fill(prompt)
+    fold = page.get_by_role("button", name="Settings")  # there is none on a wide page
+    if fold.is_visible():
+        fold.click()
     for label, value in {"Length": str(length), **settings}.items():
         page.get_by_label(label, exact=True).fill(value)
+    if fold.is_visible():
+        fold.click()
     page.get_by_role("button", name="Continue the text").click()
 
 

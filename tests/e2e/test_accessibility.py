@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.pages import begin, exported, overflow, shown_text, wait_for_end
 
+GROWING = {"type": "chars", "offset": 0, "text": "and on", "surprisal": [], "unknown_characters": "☃\u202e"}
 NARROW = {"width": 360, "height": 740}
 SCHEMES = ("light", "dark")
 SMALL = """all => all
@@ -49,6 +54,26 @@ def test_errors_pass_axe(page: Page, problems: list[str]) -> None:
     problems.clear()
 
 
+@pytest.mark.parametrize("size", [NARROW, {"width": 1280, "height": 800}], ids=["narrow", "wide"])
+def test_a_growing_text_a_refusal_and_open_settings_pass_axe(page: Page, problems: list[str], size: Any) -> None:
+    page.set_viewport_size(size)
+    page.route_web_socket(re.compile("/ws/"), lambda route: route.send(json.dumps(GROWING)))
+    begin(page, "It begins ☃", length=400)
+    expect(page.locator("[data-status]")).to_have_text("Generating")
+    no_violations(page)
+    texts = [{"id": "1", "url": "/x/", "cancel": "/x/cancel/", "excerpt": excerpt} for excerpt in ("One", "A" * 60, "")]
+    refusal = json.dumps({"errors": {"__all__": ["You have 3 texts being written."]}, "active": texts})
+    page.route("**/generations/", lambda route: route.fulfill(status=429, body=refusal, headers={"Retry-After": "5"}))
+    begin(page, "It begins", length=400)
+    expect(page.locator("[data-cancel]")).to_have_count(3)
+    no_violations(page)
+    fold = page.get_by_role("button", name="Settings")
+    if fold.is_visible():
+        fold.click()
+    no_violations(page)
+    problems.clear()
+
+
 def tab_to(page: Page, target: Locator, limit: int = 40) -> None:
     """Press Tab until the target has the focus, and see that it shows it."""
     for _ in range(limit):
@@ -67,6 +92,9 @@ def test_the_whole_visit_by_keyboard_on_a_narrow_page(page: Page, scheme: str) -
     page.goto("/")
     expect(page.get_by_label("The start of the text")).to_be_focused()
     page.keyboard.type("By keyboard alone")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Settings")).to_be_focused()
+    page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_label("Length", exact=True)).to_be_focused()
     page.keyboard.press("Control+A")

@@ -59,18 +59,34 @@ def test_signing_up_takes_a_visitors_texts_along_and_signing_out_leaves_them(pag
     expect(page.locator("[data-row]")).to_have_count(1)
 
 
-def test_sign_in_and_sign_up_say_what_is_wrong(page: Page, problems: list[str]) -> None:
+def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(page: Page, problems: list[str]) -> None:
     page.goto("/accounts/login/")
-    page.get_by_label("Username").fill("nobody")
+    username = page.get_by_label("Username")
+    username.fill("nobody")
     page.get_by_label("Password").fill("nothing")
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("correct username and password")
+    expect(username).to_be_focused()
+    expect(username).to_have_accessible_description(re.compile("correct username and password"))
+
     page.goto("/accounts/signup/")
-    page.get_by_label("Username").fill("bob")
-    page.get_by_label("Password:", exact=True).fill("12345678")
-    page.get_by_label("Password confirmation").fill("12345678")
+    first, second = page.get_by_label("Password:", exact=True), page.get_by_label("Password confirmation")
+    for passwords, words in ((("12345678", "12345678"), "too common"), ((PASSWORD, PASSWORD + "!"), "match")):
+        username.fill("bob")
+        first.fill(passwords[0])
+        second.fill(passwords[1])
+        page.get_by_role("button", name="Make the account").click()
+        expect(page.get_by_text(words, exact=False).last).to_be_visible()
+        expect(first).to_be_focused()
+        expect(first).to_have_attribute("aria-invalid", "true")
+        expect(first).to_have_accessible_description(re.compile(words))
+        expect(page.locator("[autofocus]")).to_have_count(1)
+    username.fill("no spaces")
+    first.fill(PASSWORD)
+    second.fill(PASSWORD)
     page.get_by_role("button", name="Make the account").click()
-    expect(page.get_by_text("too common").first).to_be_visible()
+    expect(username).to_be_focused()
+    expect(username).to_have_accessible_description(re.compile("valid username"))
     problems.clear()  # the browser reports the 400
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.pages import LONG, begin, exported, fact, output, shown_text, wait_for_end, wait_for_frames
@@ -22,7 +23,7 @@ def test_characters_arrive_live_survive_a_reload_and_can_be_replayed(page: Page)
 
     page.reload()
     wait_for_end(page)
-    expect(page.locator("[data-status]")).to_have_text(f"Done, {LONG} characters")
+    expect(page.locator("[data-status]")).to_have_text(f"Done, {LONG:,} characters")
     row = exported(page)
     assert len(row["text"]) == LONG
     assert shown_text(page) == row["text"]
@@ -48,28 +49,60 @@ def test_stop_keeps_what_was_written(page: Page) -> None:
     assert (row["state"], row["finish_reason"]) == ("cancelled", "cancelled")
     assert 0 < len(row["text"]) < LONG
     assert shown_text(page) == row["text"]
-    expect(page.locator("[data-status]")).to_have_text(f"Stopped after {len(row['text'])} characters")
+    expect(page.locator("[data-status]")).to_have_text(f"Stopped after {len(row['text']):,} characters")
     expect(page.get_by_role("button", name="Generate again")).to_be_focused()
 
 
-def test_generate_again_draws_another_seed_and_replay_the_same(page: Page) -> None:
+def test_generate_again_uses_what_is_shown_and_replay_what_was(page: Page) -> None:
     begin(page, "Call me")
     wait_for_end(page)
     first = exported(page)
+    primary = page.locator(".button-primary:visible")
+    expect(primary).to_have_text(["Generate again"])
 
-    page.get_by_role("button", name="Generate again").click()
+    page.get_by_label("Temperature", exact=True).fill("0.2")
+    page.get_by_label("Length", exact=True).fill("120")
+    primary.click()
     page.wait_for_url(lambda url: first["id"] not in url)
     wait_for_end(page)
     second = exported(page)
+    assert (second["prompt"], second["temperature"], second["length"]) == ("Call me", 0.2, 120)
     assert second["seed"] != first["seed"]
-    assert second["sha256"] != first["sha256"]
     assert shown_text(page) == second["text"]
+    expect(page.get_by_text("Made from an earlier text.")).to_be_visible()
 
+    page.get_by_label("Length", exact=True).fill("33")
     page.get_by_role("button", name="Replay this seed").click()
     page.wait_for_url(lambda url: second["id"] not in url)
     wait_for_end(page)
     expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "identical")
     assert exported(page)["sha256"] == second["sha256"]
+
+    page.reload()
+    expect(page.locator(".button-primary:visible")).to_have_text(["Another like it"])
+    address = page.url
+    page.get_by_role("button", name="Another like it").click()
+    page.wait_for_url(lambda url: url != address)
+    wait_for_end(page)
+    third = exported(page)
+    assert (third["temperature"], third["length"]) == (0.2, 120)
+    assert third["seed"] != second["seed"]
+
+
+def test_after_the_parent_was_deleted_the_next_try_goes_without(page: Page, problems: list[str]) -> None:
+    begin(page, "Orphan", length=30)
+    wait_for_end(page)
+    token = page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    gone = page.request.post(f"{page.url}delete/", form={"csrfmiddlewaretoken": token}, headers={"Referer": page.url})
+    assert gone.ok
+    again = page.get_by_role("button", name="Generate again")
+    again.click()
+    expect(page.get_by_role("alert")).to_have_text("The parent is the id of a text of yours.")
+    address = page.url
+    again.click()
+    page.wait_for_url(lambda url: url != address)
+    wait_for_end(page)
+    problems.clear()
 
 
 def test_settings_reach_the_model_and_a_64_bit_seed_is_kept_exactly(page: Page) -> None:
@@ -103,6 +136,76 @@ def test_back_leads_from_a_text_to_its_prompt(page: Page) -> None:
     page.go_forward()
     expect(page.locator("[data-details]")).to_be_visible()
     assert exported(page)["prompt"] == "Long ago"
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["reload", "reload, away and back"])
+def test_back_after_a_reload_leads_to_the_desk_with_what_was_typed(page: Page, away: bool) -> None:
+    begin(page, "Long ago", length=50, Temperature="0.4")
+    wait_for_end(page)
+    address = page.url
+    page.reload()
+    expect(page.locator("[data-details]")).to_be_visible()
+    if away:
+        page.get_by_role("link", name="History").click()
+        expect(page.get_by_role("heading", name="History")).to_be_visible()
+        page.go_back()
+        expect(page.locator("[data-details]")).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(re.compile("/$"))
+    expect(page.locator("[data-details]")).to_have_count(0)
+    expect(page.get_by_label("The start of the text")).to_have_value("Long ago")
+    expect(page.get_by_label("Temperature", exact=True)).to_have_value("0.4")
+    page.go_forward()
+    expect(page.locator("[data-details]")).to_be_visible()
+    assert page.url == address
+    page.go_back()
+    page.get_by_role("button", name="Continue the text").click()
+    wait_for_end(page)
+    assert page.url != address
+    assert exported(page)["length"] == 50
+
+
+def test_back_after_a_reload_leads_through_texts_and_desks(page: Page) -> None:
+    begin(page, "The first", length=30)
+    wait_for_end(page)
+    first = page.url
+    page.get_by_role("button", name="Generate again").click()
+    page.wait_for_url(lambda url: url != first)
+    wait_for_end(page)
+    page.reload()
+    expect(page.locator("[data-details]")).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(first)
+    expect(page.locator("[data-details]")).to_be_visible()
+    assert shown_text(page) == exported(page)["text"]
+    page.go_back()
+    expect(page.get_by_label("The start of the text")).to_have_value("The first")
+
+
+def test_escape_stops_on_the_desk_and_on_a_texts_page(page: Page) -> None:
+    begin(page, "The whale", length=20_000)
+    wait_for_frames(page, 1)
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_have_attribute("aria-keyshortcuts", "Escape")
+    page.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }))")
+    page.keyboard.press("Shift+Escape")
+    expect(stop).to_have_attribute("aria-disabled", "false")
+    page.keyboard.press("Escape")
+    wait_for_end(page, "cancelled")
+    assert 0 < len(exported(page)["text"]) < 20_000
+    expect(page.get_by_text("Enter sends, Esc stops.")).to_be_visible()
+
+    begin(page, "The whale", length=20_000)
+    wait_for_frames(page, 1)
+    page.reload()
+    page.locator("[data-confirm] summary").click()
+    page.keyboard.press("Escape")  # closes the question and stops nothing
+    expect(page.get_by_role("button", name="Delete it")).to_be_hidden()
+    expect(stop).to_have_attribute("aria-disabled", "false")
+    page.keyboard.press("Escape")
+    wait_for_end(page, "cancelled")
+    page.keyboard.press("Escape")  # nothing is left to stop
+    expect(output(page)).to_have_attribute("data-state", "cancelled")
 
 
 def test_characters_the_model_does_not_know_are_named(page: Page) -> None:
@@ -166,11 +269,12 @@ def test_an_error_under_more_opens_it(page: Page, problems: list[str]) -> None:
     problems.clear()
 
 
-def test_a_full_house_is_said_with_the_time_to_wait(page: Page, problems: list[str]) -> None:
+def test_a_full_house_is_said_with_one_time_to_wait(page: Page, problems: list[str]) -> None:
     body = '{"errors": {"__all__": ["Very many texts are waiting."]}}'
     page.route("**/generations/", lambda route: route.fulfill(status=503, body=body, headers={"Retry-After": "15"}))
     begin(page, "Once")
-    expect(page.get_by_role("alert")).to_have_text("Very many texts are waiting. Try again in 15 seconds.")
+    expect(page.get_by_role("alert")).to_have_text("Very many texts are waiting.")
+    expect(page.get_by_label(re.compile(r"Send it again by itself in 1[567] s"))).to_be_visible()
     problems.clear()
 
 
@@ -187,7 +291,7 @@ def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(page: Page
     page.route("**/generations/", refuse_twice)
     begin(page, "Patience", length=40)
     alert, offer = page.get_by_role("alert"), page.get_by_label(re.compile("Send it again by itself in (9|10|11) s"))
-    expect(alert).to_have_text("You have sent 60 texts within a minute. Try again in 9 seconds.")
+    expect(alert).to_have_text("You have sent 60 texts within a minute.")
     expect(alert).to_be_focused()
     expect(offer).not_to_be_checked()
     page.clock.fast_forward(12_000)
@@ -209,22 +313,53 @@ def test_again_that_was_refused_keeps_the_text_and_each_button_its_own_submit(pa
     sent: list[tuple[str, str]] = []
 
     def refuse(route: Route) -> None:
-        data = route.request.post_data or ""
-        sent.append(tuple(re.findall(rf'name="{name}"\s+(\w+)', data)[0] for name in ("seed", "client_key")))  # type: ignore[arg-type]
+        key = re.findall(r'name="client_key"\s+(\w+)', route.request.post_data or "")[0]
+        sent.append((route.request.url.rstrip("/").rsplit("/", 1)[1], key))
         route.fulfill(status=429, body='{"errors": {"__all__": ["Too many."]}}', headers={"Retry-After": "30"})
 
     begin(page, "Once more", length=30)
     wait_for_end(page)
     text = shown_text(page)
-    page.route("**/again/", refuse)
+    page.route(re.compile("/(again|generations)/$"), refuse)
     for name in ("Generate again", "Generate again", "Replay this seed"):
         page.get_by_role("button", name=name).click()
-        expect(page.get_by_role("alert")).to_have_text("Too many. Try again in 30 seconds.")
+        expect(page.get_by_role("alert")).to_have_text("Too many.")
         expect(page.locator("form[aria-busy]")).to_have_count(0)
-    assert [seed for seed, _ in sent] == ["new", "new", "same"]
+    assert [where for where, _ in sent] == ["generations", "generations", "again"]
     assert sent[0] == sent[1]
     assert sent[2][1] != sent[0][1]
     assert shown_text(page) == text
+    problems.clear()
+
+
+def test_who_has_too_many_texts_sees_them_and_may_stop_one(page: Page, problems: list[str]) -> None:
+    page.goto("/")
+    token = page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    # More than are written at once within a second or two, so that four of them are under way.
+    for number in range(4):
+        fields = {"prompt": f"Number {number}", "length": "20000", "csrfmiddlewaretoken": token}
+        answer = page.request.post("/generations/", form=fields, headers={"Accept": "application/json", "Referer": page.url})
+        assert answer.status == 201
+    page.get_by_label("The start of the text").fill("The fifth")
+    page.get_by_label("Length", exact=True).fill("30")
+    submit = page.get_by_role("button", name="Continue the text")
+    submit.click()
+    expect(page.get_by_role("alert")).to_have_text("You have 4 texts being written. Wait for one to end, or stop one.")
+    expect(page.get_by_text("in 5 s")).to_have_count(1)
+    rows = page.locator("[data-active-list] li")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(1).get_by_role("link")).to_have_text("Number 1")
+    link = rows.nth(1).get_by_role("link").get_attribute("href")
+    rows.nth(1).get_by_role("button", name="Stop Number 1").click()
+    expect(rows).to_have_count(3)
+    expect(page.get_by_role("alert")).to_have_text("You can send it again now.")
+    expect(page.locator("[data-retry]")).to_be_hidden()
+    submit.click()
+    wait_for_end(page)
+    assert exported(page)["prompt"] == "The fifth"
+    expect(page.locator("[data-active]")).to_be_hidden()
+    page.goto(str(link))
+    expect(page.locator("[data-status]")).to_have_text(re.compile("Stopped after|Done, 20,000"))
     problems.clear()
 
 

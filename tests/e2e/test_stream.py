@@ -150,10 +150,11 @@ def test_the_page_follows_the_end_until_its_reader_scrolls_up(page: Page) -> Non
 
     jump = page.get_by_role("button", name="Jump to the end")
     arrive(0)
+    page.wait_for_function("() => scrollY > 100")
+    expect(page.locator("[data-caret]")).to_be_in_viewport()
     followed = page.evaluate("scrollY")
-    assert followed > 100
     arrive(1)
-    assert page.evaluate("scrollY") > followed
+    page.wait_for_function("before => scrollY > before", arg=followed)
     expect(page.locator("[data-caret]")).to_be_in_viewport()
     expect(jump).to_be_hidden()
 
@@ -168,3 +169,22 @@ def test_the_page_follows_the_end_until_its_reader_scrolls_up(page: Page) -> Non
     expect(page.locator("[data-caret]")).to_be_in_viewport()
     arrive(3)
     expect(page.locator("[data-caret]")).to_be_in_viewport()
+
+
+def test_the_details_of_a_growing_text_keep_up_with_it(page: Page) -> None:
+    length = 20_000
+    begin(page, "Keep up", length=length)
+    page.wait_for_url("**/generations/**")
+    routes: list[WebSocketRoute] = []
+    page.route_web_socket(re.compile("/ws/"), lambda route: routes.append(route))
+    address = page.url
+    page.goto("/history/")
+    page.goto(address)
+    written = page.locator("[data-written]")
+    expect(output(page)).to_have_attribute("data-socket", "connecting")
+    offset = int(output(page).get_attribute("data-offset") or 0)
+    text = "on and on " * 150
+    routes[0].send(json.dumps({"type": "chars", "offset": offset, "text": text, "surprisal": []}))
+    expect(written).to_have_text(f"{offset + len(text):,}")
+    expect(page.locator("[data-details]").get_by_text("of 20,000")).to_be_visible()
+    expect(page.locator("[data-count]")).to_have_text(f"{offset + len(text):,} of 20,000")

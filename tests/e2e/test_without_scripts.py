@@ -28,7 +28,7 @@ def test_a_whole_visit(plain: Page) -> None:
     plain.get_by_label("Length", exact=True).fill("1000")
     plain.get_by_role("button", name="Continue the text").click()
     plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
-    wait_until(lambda: plain.get_by_text("Done, 1000 characters").count() or not plain.reload(), "the text is done")
+    wait_until(lambda: plain.get_by_text("Done, 1,000 characters").count() or not plain.reload(), "the text is done")
     row = plain.request.get(f"{plain.url}export.json").json()
     assert row["prompt"] == "\nIn plain HTML"
     assert plain.locator("[data-text]").text_content() == row["text"]
@@ -106,9 +106,9 @@ def test_stop(plain: Page) -> None:
     if stop.count():  # it may be written already
         with plain.expect_navigation():
             stop.click()
-    ended = re.compile(r"(Stopped after|Done,) \d+ characters")
+    ended = re.compile(r"(Stopped after|Done,) [\d,]+ characters")
     wait_until(lambda: plain.reload() and ended.search(plain.get_by_role("status").first.inner_text()), "it has stopped")
-    expect(plain.get_by_role("button", name="Generate again")).to_be_visible()
+    expect(plain.get_by_role("button", name="Another like it")).to_be_visible()
 
 
 def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> None:
@@ -117,6 +117,7 @@ def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> No
     plain.get_by_label("Length", exact=True).fill("0")
     plain.get_by_role("button", name="Continue the text").click()
     length = plain.get_by_label("Length", exact=True)
+    expect(length).to_be_focused()
     expect(length).to_have_attribute("aria-invalid", "true")
     expect(length).to_have_accessible_description(re.compile(r"Length is a whole number from 1 to 20,000\."))
     expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")
@@ -139,3 +140,30 @@ def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_
         plain.get_by_role("button", name="Continue the text").click()
     row = plain.request.get(f"{plain.url}export.json").json()
     assert (row["prompt"], row["stop"]) == (prompt, ["\n\n", "odd"])
+
+
+def test_a_phone_has_its_submit_in_view_and_its_settings_open(plain: Page) -> None:
+    plain.set_viewport_size({"width": 360, "height": 740})
+    plain.goto("/")
+    expect(plain.get_by_role("button", name="Continue the text")).to_be_in_viewport(ratio=1)
+    expect(plain.get_by_label("Length", exact=True)).to_be_visible()
+    expect(plain.get_by_role("button", name="Settings")).to_be_hidden()
+
+
+def test_who_has_too_many_texts_may_stop_one_and_keeps_what_was_typed(plain: Page) -> None:
+    plain.goto("/")
+    token = plain.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    for number in range(4):
+        fields = {"prompt": f"Number {number}", "length": "20000", "csrfmiddlewaretoken": token}
+        plain.request.post("/generations/", form=fields, headers={"Accept": "application/json", "Referer": plain.url})
+    plain.get_by_label("The start of the text").fill("The fifth")
+    plain.get_by_label("Length", exact=True).fill("30")
+    plain.get_by_role("button", name="Continue the text").click()
+    expect(plain.get_by_role("alert")).to_have_text(re.compile("You have 4 texts being written.*Try again in 5 seconds."))
+    expect(plain.locator("[data-active-list] li")).to_have_count(4)
+    plain.get_by_role("button", name="Stop Number 1").click()
+    expect(plain.get_by_role("alert")).to_have_text("It was stopped. You can send your text now.")
+    expect(plain.get_by_label("The start of the text")).to_have_value("The fifth")
+    plain.get_by_label("Length", exact=True).press("Enter")  # stands for the button that sends, not for a Stop
+    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    expect(plain.locator("[data-prompt]")).to_have_text("The fifth")

@@ -266,3 +266,41 @@ def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(live: 
     with connection.execute_wrapper(locked):
         answer = browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+
+
+def test_a_refusal_names_the_texts_that_run_with_their_stop(client: Client, live: ModelVersion, settings: Any) -> None:
+    settings.OWNER_MAX_ACTIVE = 3
+    ids = [submit(client, prompt=prompt).json()["id"] for prompt in ("first", "x" * 100, "third")]
+    refused = submit(client)
+    assert [(row["id"], row["excerpt"]) for row in refused.json()["active"]] == list(
+        zip(ids, ("first", "x" * 60, "third"), strict=True)
+    )
+    for row in refused.json()["active"][:1]:
+        assert client.get(row["url"]).status_code == 200
+        Generation.objects.filter(pk=row["id"]).update(state="running")
+        assert client.post(row["cancel"]).status_code == 202
+    settings.OWNER_MAX_ACTIVE = 2
+    assert [row["id"] for row in submit(client).json()["active"]] == ids[1:]  # the first is being stopped
+
+
+def test_a_full_house_names_nobodys_texts(client: Client, stranger: Client, live: ModelVersion, settings: Any) -> None:
+    settings.QUEUE_MAX_LENGTH = 2
+    assert [submit(stranger).status_code, submit(client).status_code] == [201, 201]
+    assert "active" not in submit(client).json()
+
+
+def test_stopping_one_from_the_refused_page_brings_the_desk_back_filled_in(live: ModelVersion, settings: Any) -> None:
+    settings.OWNER_MAX_ACTIVE = 1
+    browser = Client()
+    form = {"prompt": "Keep <me>", "length": "77", "temperature": "0.5"}
+    browser.post("/generations/", {**form, "prompt": "Runs"})
+    refused = browser.post("/generations/", form)
+    assert refused.status_code == 429
+    (stop,) = re.findall(r'formaction="([^"]+)" name="back" value="desk"', refused.text)
+    page = browser.post(stop, {**form, "back": "desk"})
+    assert page.status_code == 200
+    assert "Keep &lt;me&gt;</textarea>" in page.text
+    assert 'value="77"' in page.text
+    assert "It was stopped." in page.text
+    assert stop not in page.text
+    assert browser.post("/generations/", form).status_code == 302

@@ -1,0 +1,38 @@
+"""What templates need beside Django's own: foreign text made harmless, and where a refused form leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.forms import BaseForm, BoundField
+from django.utils.safestring import SafeString
+
+from generator import foreign
+
+register = template.Library()
+register.filter("isolated", foreign.isolated)
+register.filter("tamed", foreign.tamed)
+register.filter("visible", foreign.visible)
+
+
+@register.filter
+def first_wrong(form: BaseForm) -> str:
+    """Return the name of the first field that was refused, or an empty text."""
+    return next((field.name for field in form.visible_fields() if field.errors), "")
+
+
+@register.simple_tag
+def control(field: BoundField) -> SafeString:
+    """Return a field's control. In a refused form the focus goes to the first that is wrong.
+
+    What is wrong with the form as a whole describes its first field, from where it is mended.
+    """
+    form = field.form
+    if not form.errors:
+        return field.as_widget()
+    leads = field.name == (first_wrong(form) or form.visible_fields()[0].name)
+    attributes: dict[str, Any] = {"autofocus": leads}
+    if leads and form.non_field_errors():
+        attributes |= {"aria-invalid": "true", "aria-describedby": "form-errors"}
+    return field.as_widget(attrs=attributes)
