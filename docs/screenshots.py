@@ -26,8 +26,13 @@ def write(page: Page, prompt: str, length: int) -> None:
     """Submit a prompt on the desk."""
     page.goto("/")
     page.get_by_label("The start of the text").fill(prompt)
+    fold = page.get_by_role("button", name="Settings")  # on a phone
+    if fold.is_visible():
+        fold.click()
     page.get_by_label("Length", exact=True).fill(str(length))
     page.get_by_label("Seed", exact=True).fill(SEED)
+    if fold.is_visible():
+        fold.click()
     page.get_by_role("button", name="Continue the text").click()
 
 

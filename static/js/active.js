@@ -17,6 +17,7 @@ export class Active {
   show(texts = []) {
     this.#place.hidden = !texts.length;
     this.#place.querySelector("[data-active-list]").replaceChildren(...texts.map((text) => this.#row(text)));
+    if (texts.length) this.#place.scrollIntoView({ block: "nearest" });
   }
 
   /** Stop the text of a button. */

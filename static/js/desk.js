@@ -107,8 +107,8 @@ function refuse({ status, data, message, retryAfter }, resend, automatic) {
   const errors = data.errors ?? {};
   if (errors.prompt) write();
   if (errors.parent) form.elements.namedItem("parent").value = ""; // it was deleted; the next try goes without
-  active.show(data.active);
   showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."), !automatic);
+  active.show(data.active);
   if (retryAfter) retry.offer(retryAfter, () => resend(true), () => showAlert(form, "You can send it again now."));
   else retry.clear();
 }

@@ -176,6 +176,7 @@ export class Output extends EventTarget {
     this.#element.dataset.offset = position;
     progress.max = this.#element.dataset.length;
     progress.value = position;
+    this.#part("count").textContent = position ? sentences.written(position, this.#element.dataset.length) : "";
     this.dispatchEvent(new CustomEvent("position", { detail: position }));
   }
 
@@ -185,7 +186,6 @@ export class Output extends EventTarget {
     if (!this.#firstAt) [this.#firstAt, this.#firstPosition] = [now, position];
     const seconds = (now - this.#firstAt) / 1000;
     const speed = seconds > 0.25 ? `, ${sentences.grouped(Math.round((position - this.#firstPosition) / seconds))} a second` : "";
-    this.#part("count").textContent = sentences.written(position, this.#element.dataset.length);
     this.#part("speed").textContent = speed;
   }
 

@@ -47,8 +47,11 @@ def test_every_page_passes_axe_and_fits(page: Page, scheme: str, narrow: bool) -
         no_violations(page)
 
 
-def test_errors_pass_axe(page: Page, problems: list[str]) -> None:
-    begin(page, "x", length=0)
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_errors_pass_axe(page: Page, problems: list[str], narrow: bool) -> None:
+    if narrow:
+        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    begin(page, "x", length=0, Temperature="99", **{"Top-k": "0", "Seed": "-1"})
     expect(page.get_by_label("Length", exact=True)).to_be_focused()
     no_violations(page)
     problems.clear()

@@ -136,3 +136,7 @@ def test_a_name_and_the_admin(page: Page, stack: Stack) -> None:
             page.locator("#result_list tbody th a").first.click()
             page.wait_for_url("**/change/")
             in_order(page)
+            if name == "modelversion":
+                page.get_by_role("link", name="History").click()
+                expect(page.get_by_role("heading", name="What happened to this version")).to_be_visible()
+                assert page.locator(".results").evaluate("box => box.scrollWidth - box.clientWidth") <= 0, width
