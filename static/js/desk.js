@@ -85,7 +85,7 @@ async function sendTo(url, body, { prompt, length }, resend, automatic) {
   if (sending) return;
   sending = true;
   clearErrors(form);
-  scrollTo({ top: 0, behavior: "instant" }); // now, at the reader's touch: nothing in sight moves when the answer comes
+  if (!automatic) toTop(); // now, at the reader's touch: nothing in sight moves when the answer comes
   form.setAttribute("aria-busy", "true");
   const answer = await post(url, body);
   form.removeAttribute("aria-busy");
@@ -133,6 +133,7 @@ function read({ id, url, socket, seed }) {
   part("permalink").href = url;
   part("seed").textContent = seed;
   part("status").textContent = "Starting";
+  toTop();
   element.focus({ preventScroll: true });
   output.listen(socket, { length: current.length, asked: true });
 }
@@ -145,6 +146,10 @@ function keepDraft() {
 
 function restoreDraft() {
   for (const [name, value] of Object.entries(history.state?.draft ?? {})) form.elements.namedItem(name).value = value;
+}
+
+function toTop() {
+  scrollTo({ top: 0, behavior: "instant" });
 }
 
 function titleOf(prompt) {

@@ -19,6 +19,7 @@ export function showErrors(form, errors, message, lead = true) {
   first?.closest("details")?.setAttribute("open", "");
   first?.closest("[data-settings-body]")?.dispatchEvent(new Event("unfold"));
   first?.focus();
+  first?.closest(".field")?.scrollIntoView({ block: "nearest" }); // with the sentence below it
 }
 
 /** Return an error for each number field that holds something else; browsers send those as if they were empty. */
