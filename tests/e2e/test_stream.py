@@ -32,7 +32,7 @@ def test_a_socket_that_loses_repeats_and_breaks_shows_every_character_once(page:
         server.on_message(forward)
 
     page.route_web_socket(re.compile("/ws/"), unreliable)
-    begin(page, "Alice was beginning", length=LONG)
+    begin(page, "Alice was beginning", length=4 * LONG)
     wait_for_end(page)
     assert len(sockets) >= 3
     assert sockets[0].endswith("?after=0")
