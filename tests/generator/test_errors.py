@@ -8,13 +8,15 @@ import sys
 from typing import Any
 
 import pytest
-from django.contrib.sessions.models import Session
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 
 from charrnn_site.logs import RefusalsWithoutTraceback
 from charrnn_site.middleware import SameOriginSockets
 from generator.models import ModelVersion
+from generator.views import TOO_OLD
 
 GOOD = {"prompt": "Once", "length": "10", "temperature": "0.8"}
 ACCEPTS = ["text/html", "application/json"]
@@ -35,6 +37,7 @@ def test_a_fault_in_sql_is_500_with_its_traceback_and_never_called_busy(
     live: ModelVersion, caplog: pytest.LogCaptureFixture, accept: str, table: str
 ) -> None:
     browser = Client(headers={"accept": accept}, raise_request_exception=False)
+    browser.force_login(User.objects.create_user("reader"))
     with broken(table):
         answer = browser.post("/generations/", GOOD)
     assert answer.status_code == 500
@@ -44,7 +47,6 @@ def test_a_fault_in_sql_is_500_with_its_traceback_and_never_called_busy(
     assert isinstance(logged.exc_info[1], OperationalError)  # type: ignore[index]
     RefusalsWithoutTraceback().filter(logged)
     assert "no such column" in logging.Formatter().format(logged)
-    assert Session.objects.count() == 0 or table == "generator_generation"
 
 
 def test_the_log_leaves_out_the_traceback_of_a_lock_alone() -> None:
@@ -74,7 +76,7 @@ def test_a_proxy_that_nobody_named_is_not_blamed_on_cookies(
     live: ModelVersion, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = forger(accept, origin="https://write.example.org")
-    answer = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": browser.cookies["csrftoken"].value})
+    answer = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": browser.cookies[settings.CSRF_COOKIE_NAME].value})
     assert answer.status_code == 403
     assert "CSRF_TRUSTED_ORIGINS" in answer.text
     assert "cookies" not in answer.text
@@ -113,9 +115,7 @@ def test_a_page_that_is_too_old_gets_a_token_with_which_it_can_go_on(live: Model
         browser.cookies.clear()
     refused = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": token})
     assert refused.status_code == 403
-    assert refused.json()["errors"]["__all__"] == [
-        "This page is too old for the server. Copy what you typed and reload the page."
-    ]
+    assert refused.json()["errors"]["__all__"] == [TOO_OLD]
     accepted = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": refused.json()["csrf_token"]})
     assert accepted.status_code == 201
 

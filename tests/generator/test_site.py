@@ -92,7 +92,7 @@ def test_pages_are_compressed_with_a_length_nobody_can_tell(db: None, path: str)
         assert answer["Content-Encoding"] == "gzip"
         assert "Accept-Encoding" in answer["Vary"]
         assert gzip.decompress(answer.content).startswith(b"<!doctype html>")
-        assert len(answer.content) < len(plain.content) / 2
+        assert len(answer.content) < len(plain.content) * 0.6  # up to 100 bytes of it are of a random length
         lengths.add(len(answer.content))
     assert len(lengths) > 1
     assert "Content-Encoding" not in plain

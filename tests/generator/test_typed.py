@@ -116,7 +116,7 @@ def test_a_text_s_own_page_shows_stop_strings_as_they_are_typed(
     client: Client, make_generation: Callable[..., Generation]
 ) -> None:
     page = client.get(make_generation(stop=STOPS).get_absolute_url(), headers={"accept": "text/html"}).content.decode()
-    shown = [html.unescape(code) for code in re.findall(r'<code class="glyph">(.*?)</code>', page, re.DOTALL)]
+    shown = [html.unescape(code) for code in re.findall(r'<code><bdi class="glyph">(.*?)</bdi></code>', page, re.DOTALL)]
     assert shown == ["\\n\\n", "a\\\\nb", "\\\\", " x ", "<b>", "été\\n"]
 
 
