@@ -128,11 +128,16 @@ def parse_cancel(message: object) -> UUID:
     raise ValueError("it is no cancel")
 
 
-def parse_live(message: Any) -> FrameMessage | ChangedMessage:
+LiveMessage = FrameMessage | ChangedMessage | OwnerChangedMessage
+
+
+def parse_live(message: Any) -> LiveMessage:
     """Return a message to the sockets of a generation. Raises ValueError on what is none of ours."""
     match message:
         case {"type": "generation.changed"}:
             return {"type": "generation.changed"}
+        case {"type": "owner.changed"}:
+            return {"type": "owner.changed"}
         case {
             "type": "generation.frame",
             "attempt": int(),

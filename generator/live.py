@@ -43,7 +43,7 @@ class LiveChannel:
         self._layer = layer
         self._name = name
         self._groups: list[str] = []
-        self._messages: asyncio.Queue[events.FrameMessage | events.ChangedMessage] = asyncio.Queue(KEPT)
+        self._messages: asyncio.Queue[events.LiveMessage] = asyncio.Queue(KEPT)
         self._pump = asyncio.create_task(self._take_over())
 
     @classmethod
@@ -67,7 +67,7 @@ class LiveChannel:
             logger.warning("a socket follows its row only: %s", error)
         self._groups.append(group)
 
-    async def receive(self) -> events.FrameMessage | events.ChangedMessage:
+    async def receive(self) -> events.LiveMessage:
         """Return the next message."""
         return await self._messages.get()
 

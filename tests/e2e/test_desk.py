@@ -403,11 +403,11 @@ def test_a_prompt_of_many_lines_is_counted_as_typed_and_stop_strings_may_hold_a_
     limit = int(page.get_by_label("The start of the text").get_attribute("data-limit") or 0)
     prompt = "\n".join("a" * (limit // 2)) + "b"  # as long as may be; a browser sends each line break as two characters
     begin(page, prompt + "c", length=20)
-    expect(page.locator("[data-counter]")).to_have_text(f"{limit + 1} of {limit}")
+    expect(page.locator("[data-counter]")).to_have_text(f"{limit + 1:,} of {limit:,}")
     expect(page.get_by_label("The start of the text")).to_have_attribute("aria-invalid", "true")
     problems.clear()  # the browser complains of the 400
     page.get_by_label("The start of the text").fill(prompt)
-    expect(page.locator("[data-counter]")).to_have_text(f"{limit} of {limit}")
+    expect(page.locator("[data-counter]")).to_have_text(f"{limit:,} of {limit:,}")
     page.get_by_text("More", exact=True).click()
     page.get_by_label("Stop strings").fill("\\n\\n\nzq\\\\\n")
     page.get_by_role("button", name="Continue the text").click()

@@ -36,7 +36,8 @@ def test_a_registry_that_is_away_is_said_in_plain_words(
         expect(opened.value.locator("[data-status]")).to_contain_text(f"{CANNOT}; trying again", timeout=15_000)
         opened.value.close()
         expect(status).to_have_text(f"{CANNOT}; trying again, 3 of 3", timeout=30_000)
-        expect(status).to_have_text(f"Failed after 0 characters: {CANNOT}.", timeout=30_000)
+        expect(status).to_contain_text("Failed after 0 characters: ", timeout=30_000)
+        expect(status).to_contain_text(f"{CANNOT}.")
         assert not any(word in page.content() for word in ("Traceback", str(data_dir), nobody, "HTTPConnectionPool"))
 
         page.get_by_role("link", name="Write it with the live version").click()
