@@ -90,7 +90,7 @@ def test_sign_up(stack: Stack, click_twice: Twice) -> None:
     mine = visitor.submit()["id"]
     fields = form(visitor, "/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD)
     answer = click_twice(visitor, "/accounts/signup/", fields)
-    assert (answer.status_code, f"Signed in as <b>{name}" in answer.text) == (200, True)
+    assert (answer.status_code, f"Signed in as <b><bdi>{name}" in answer.text) == (200, True)
     assert stack.rows("SELECT COUNT(*) AS n FROM auth_user WHERE username = ?", name) == [{"n": 1}]
     assert texts(visitor) == [mine]
 
@@ -113,7 +113,7 @@ def test_sign_in(stack: Stack, click_twice: Twice) -> None:
     mine = visitor.submit()["id"]
     fields = form(visitor, "/accounts/login/", username=name, password=PASSWORD)
     answer = click_twice(visitor, "/accounts/login/", fields)
-    assert (answer.status_code, f"Signed in as <b>{name}" in answer.text) == (200, True)
+    assert (answer.status_code, f"Signed in as <b><bdi>{name}" in answer.text) == (200, True)
     assert texts(visitor) == [mine]
 
 
