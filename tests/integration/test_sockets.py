@@ -18,7 +18,7 @@ def sign_up(visitor: Visitor) -> str:
     """Make an account, sign in with it, and return its name."""
     name = f"u{uuid.uuid4().hex[:8]}"
     answer = visitor.post("/accounts/signup/", {"username": name, "password1": PASSWORD, "password2": PASSWORD})
-    assert f"Signed in as <b>{name}" in answer.text
+    assert f"Signed in as <b><bdi>{name}" in answer.text
     return name
 
 

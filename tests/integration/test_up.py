@@ -115,7 +115,7 @@ class TestRunning:
         assert f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n" in first.said
         open_to_others = {path for path in [data_dir, *data_dir.rglob("*")] if path.stat().st_mode & 0o077}
         copied = ("mlartifacts", "versions")  # models, which are public
-        models = {path for folder in copied for path in (data_dir / folder).rglob("*.*")}
+        models = {path for folder in copied for path in (data_dir / folder).rglob("*")}
         assert open_to_others <= models
         assert {"db.sqlite3-wal", "web.log", "up.lock"} <= {path.name for path in data_dir.rglob("*")}
 
@@ -176,7 +176,7 @@ class TestRunning:
         first = up()
         first.wait_ready()
         left = {name: first.pid_of(words) for name, words in LEFT.items()}
-        supervisord, web = first.pid_of("supervisor.supervisord"), first.pid_of("-m daphne")
+        supervisord, web = first.pid_of("supervisor.supervisord"), first.pid_of("charrnn_site.serve")
         first.process.send_signal(signal.SIGSTOP)  # both at once: neither has the time to end the others
         for pid in (supervisord, first.process.pid, web):
             assert pid
