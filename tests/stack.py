@@ -144,7 +144,7 @@ class Stack:
         self.stop(name, signal.SIGKILL)
 
     def send(self, name: str, number: int) -> None:
-        """Send a signal, for example SIGSTOP, to a process and its children."""
+        """Send a signal, for example SIGCONT, to a process and its children."""
         self._send(self._running[name], number)
 
     def beside(self, **settings: str) -> Stack:
@@ -155,6 +155,17 @@ class Stack:
         other.environment = {**self.environment, "PORT": str(other.port), **settings}
         other._running, other._started = {}, {}
         return other
+
+    def freeze(self, name: str) -> None:
+        """Stop a process with SIGSTOP while it is writing no SQLite database: what it held would be locked for everybody."""
+        with contextlib.ExitStack() as opened:
+            for database in (self.data_dir / "db.sqlite3", self.data_dir / "mlflow.db"):
+                if database.exists():
+                    held = opened.enter_context(contextlib.closing(sqlite3.connect(database, timeout=20, isolation_level=None)))
+                    held.execute("BEGIN EXCLUSIVE")  # waits for readers, too, where a database has no write-ahead log
+            self.send(name, signal.SIGSTOP)
+            status = Path(f"/proc/{self.pid(name)}/status")
+            wait_until(lambda: "State:\tT" in status.read_text(), f"{name} stands still")
 
     def restart(self, name: str, number: int = signal.SIGTERM) -> None:
         """Stop a process and start it again, on the same address."""

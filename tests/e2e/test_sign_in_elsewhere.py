@@ -53,7 +53,7 @@ def while_it_runs(page: Page, stack: Stack, prompt: str) -> Iterator[None]:
     """Begin a text that is still being written when the block ends, however long that takes."""
     begin(page, prompt, length=WHOLE)
     wait_for_frames(page, 1)
-    stack.send("worker", signal.SIGSTOP)
+    stack.freeze("worker")
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from redis import Redis
 
 from tests.faults.harness import in_background
-from tests.faults.test_workers import WORKERS, others_can_write
+from tests.faults.test_workers import WORKERS
 from tests.stack import Stack
 
 FROZEN = (11.0, 16.0)  # seconds; more than the heartbeat limit
@@ -60,11 +60,10 @@ class Chaos:
         await self._restart(signal.SIGKILL, *WORKERS)
 
     async def worker_frozen(self) -> None:
-        """Longer than the heartbeat limit, so that others take what it holds; not inside a transaction, see test_workers."""
+        """Longer than the heartbeat limit, so that others take what it holds."""
         name, seconds = self._chance.choice(WORKERS), self._chance.uniform(*FROZEN)
-        self._stack.send(name, signal.SIGSTOP)
-        if await in_background(lambda: others_can_write(self._stack)):
-            await asyncio.sleep(seconds)
+        await in_background(lambda: self._stack.freeze(name))
+        await asyncio.sleep(seconds)
         self._stack.send(name, signal.SIGCONT)
 
     async def redis_killed(self) -> None:

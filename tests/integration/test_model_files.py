@@ -112,6 +112,16 @@ def row_of(site: Stack, title: str) -> dict[str, Any]:
     return found
 
 
+@contextlib.contextmanager
+def frozen_housekeeping(site: Stack) -> Iterator[None]:
+    """Keep housekeeping from noticing something."""
+    site.freeze("housekeeping")
+    try:
+        yield
+    finally:
+        site.send("housekeeping", signal.SIGCONT)
+
+
 def ended(visitor: Visitor, generation_id: str, patience: float = 60) -> dict[str, Any]:
     wait_until(lambda: export(visitor, generation_id)["state"] in ENDED, "the text ends", patience)
     return export(visitor, generation_id)
@@ -171,10 +181,9 @@ def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_m
 ) -> None:
     version, visitor = register(site, "soon gone", 6), site.visitor()
     number = version["version"]
-    site.send("housekeeping", signal.SIGSTOP)  # it would notice too soon
-    mlflow.delete_model_version("charrnn", str(number))
-    text = ended(visitor, visitor.submit(length=30, version=number)["id"])
-    site.send("housekeeping", signal.SIGCONT)
+    with frozen_housekeeping(site):  # it would notice too soon
+        mlflow.delete_model_version("charrnn", str(number))
+        text = ended(visitor, visitor.submit(length=30, version=number)["id"])
     assert (text["state"], text["attempt"]) == ("failed", 1)
     assert text["error"] == f"Version {number} is not in the registry."
     wait_until(lambda: f'value="{number}"' not in visitor.get("/").text, "the desk offers it no more", 30)
@@ -189,13 +198,11 @@ def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_m
 def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(site: Stack, admin: Visitor) -> None:
     version, visitor = register(site, "without files", 7), site.visitor()
     number = version["version"]
-    site.send("housekeeping", signal.SIGSTOP)
     (source,) = sources(site, version["digest"])
-    shutil.rmtree(source)
-    with Fetches(site.data_dir / "versions") as fetches:
+    with frozen_housekeeping(site), Fetches(site.data_dir / "versions") as fetches:
+        shutil.rmtree(source)
         ids = [visitor.submit(length=30, version=number)["id"] for _ in range(4)]
         texts = [ended(visitor, text) for text in ids]
-    site.send("housekeeping", signal.SIGCONT)
     assert {(text["state"], text["attempt"]) for text in texts} == {("failed", 1)}
     assert {text["error"] for text in texts} == {f"The files of version {number} are missing or not as they should be."}
     assert len(fetches.pids) == 1

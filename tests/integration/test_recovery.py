@@ -143,7 +143,7 @@ async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys
     cancelled = visitor.submit(length=LENGTH, seed=1)["id"]
     # Right after a checkpoint: a process that is stopped inside a transaction would keep SQLite locked for everybody.
     wait_until(lambda: export(visitor, cancelled)["text"], "a checkpoint", 20)
-    stack.send("worker", signal.SIGSTOP)
+    stack.freeze("worker")
     wait_until(lambda: export(visitor, done)["state"] == "queued", "housekeeping gives it back", 40)
     await asyncio.to_thread(lambda: visitor.post(f"/generations/{cancelled}/cancel/"))
     stack.send("worker", signal.SIGCONT)
