@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 from celery import current_app
 from django.conf import settings
 from kombu.transport import redis
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from generator import messages
 
 logger = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds for a Redis that is stuck
+PREFIX = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
 SHOWN = 100  # bytes of what is rejected
 
 
@@ -26,7 +28,13 @@ class Client(redis.PrefixedStrictRedis):
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         """Return the answer to a command; to the one that waits for a message, None when that was junk: it is gone."""
-        answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        try:
+            answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if command_name != "BRPOP" or not str(error).startswith("WRONGTYPE"):
+                raise
+            _remove_what_is_no_queue()
+            return None
         if command_name != "BRPOP" or not answer:
             return answer
         key, raw = answer
@@ -69,10 +77,19 @@ def _client() -> Redis:
     )
 
 
+def _remove_what_is_no_queue() -> None:
+    """Remove keys that have a queue's name and are no list: nobody could send or take anything as long as they stand there."""
+    for queue in {settings.CELERY_TASK_DEFAULT_QUEUE, *(route["queue"] for route in settings.CELERY_TASK_ROUTES.values())}:
+        for key in _client().scan_iter(match=f"{PREFIX}{queue}*"):
+            if (kind := cast("bytes", _client().type(key))) not in (b"list", b"none"):
+                logger.warning("rejected what stands in the place of the queue %s: a %s", queue, kind.decode())
+                _client().delete(key)
+
+
 def waiting(queue: str) -> list[messages.Message]:
     """Return the messages on a queue that nobody has taken yet. Raises RedisError when Redis is away."""
     found = []
-    for raw in _client().lrange(f"{settings.CELERY_BROKER_TRANSPORT_OPTIONS['global_keyprefix']}{queue}", 0, -1):  # type: ignore[union-attr]
+    for raw in _client().lrange(f"{PREFIX}{queue}", 0, -1):  # type: ignore[union-attr]
         try:
             found.append(messages.read(raw))
         except messages.Junk:

@@ -57,7 +57,7 @@ def requeue() -> None:
         logger.warning("gave back %d generations of silent workers", count)
     search.texts_fold()
     if count := housekeeping.send_again():
-        logger.warning("sent %d generations again whose messages were lost", count)
+        logger.warning("sent %d waiting generations that no message was about", count)
 
 
 @shared_task

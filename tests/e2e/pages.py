@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+PASSWORD = "correct horse battery"
 LONG = 5_000  # characters: the most the settings allow, so that a text is still being written when a test looks
 
 
@@ -63,3 +64,27 @@ def overflow(page: Page) -> int:
     """Return by how many pixels the page is wider than its window."""
     width: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return width
+
+
+def fill_in_sign_up(page: Page, name: str) -> Locator:
+    """Fill in the page to sign up, and return the button that sends it."""
+    page.goto("/accounts/signup/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password:", exact=True).fill(PASSWORD)
+    page.get_by_label("Password confirmation").fill(PASSWORD)
+    return page.get_by_role("button", name="Make the account")
+
+
+def sign_up(page: Page, name: str) -> None:
+    """Make an account and be signed in."""
+    fill_in_sign_up(page, name).click()
+    expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
+
+
+def sign_in(page: Page, name: str) -> None:
+    """Sign in to an account that was made by `sign_up`."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()

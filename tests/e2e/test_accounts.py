@@ -6,10 +6,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.pages import begin, exported, wait_for_end
+from tests.e2e.pages import PASSWORD, begin, exported, fill_in_sign_up, wait_for_end
 from tests.stack import Stack
-
-PASSWORD = "correct horse battery"
 
 
 def test_two_visitors_do_not_see_each_other(page: Page, stack: Stack) -> None:
@@ -93,11 +91,7 @@ def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(page: Page, proble
 def test_double_clicks_end_where_one_click_does(page: Page) -> None:
     begin(page, "Clicked twice", length=30)
     wait_for_end(page)
-    page.goto("/accounts/signup/")
-    page.get_by_label("Username").fill("twice")
-    page.get_by_label("Password:", exact=True).fill(PASSWORD)
-    page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").dblclick()
+    fill_in_sign_up(page, "twice").dblclick()
     expect(page.get_by_text("Signed in as twice")).to_be_visible()
     page.goto("/history/")
     expect(page.locator("[data-row]")).to_have_count(1)

@@ -8,13 +8,12 @@ import re
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.e2e.pages import begin, shown_text, wait_for_end
+from tests.e2e.pages import begin, shown_text, sign_up, wait_for_end
 from tests.stack import Stack
 
 # An override that nothing ends, an isolate that nothing ends, and ends of isolates that nothing began.
 HOSTILE = ("\u202ebe \u2066turned", "turned\u2069\u2069 round \u202enow", "\u2067שלום \u202dעולם")
 HEBREW = "שלום"
-PASSWORD = "correct horse battery"
 
 # Every word of ours whose letters do not stand from left to right, and every one that is not right of the foreign text before it.
 ASTRAY = """() => {
@@ -114,12 +113,7 @@ def test_an_error_that_quotes_input_and_a_text_turn_nothing_round(page: Page) ->
 
 
 def test_a_name_and_the_admin(page: Page, stack: Stack) -> None:
-    page.goto("/accounts/signup/")
-    page.get_by_label("Username").fill(HEBREW)
-    page.get_by_label("Password:", exact=True).fill(PASSWORD)
-    page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").click()
-    expect(page.get_by_text(f"Signed in as {HEBREW}")).to_be_visible()
+    sign_up(page, HEBREW)
     in_order(page)
     for prompt in (HOSTILE[0], "Z" + "\u0488" * 60):  # the latter breaks nowhere
         begin(page, prompt, length=20)

@@ -13,31 +13,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.e2e.pages import begin, exported, output, wait_for_end, wait_for_frames
+from tests.e2e.pages import begin, exported, output, sign_in, sign_up, wait_for_end, wait_for_frames
 from tests.stack import Stack, wait_until
 
-PASSWORD = "correct horse battery"
 WHOLE = 20_000  # characters: as many as one may ask for
 
 
-def sign_up(page: Page) -> str:
+def new_account(page: Page) -> str:
     """Make an account in this tab, and return its name."""
     name = f"tab-{uuid.uuid4().hex[:8]}"
-    page.goto("/accounts/signup/")
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password:", exact=True).fill(PASSWORD)
-    page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").click()
-    expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
+    sign_up(page, name)
     return name
-
-
-def sign_in(page: Page, name: str) -> None:
-    page.goto("/accounts/login/")
-    page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +58,7 @@ def test_stop_works_after_a_sign_up_and_after_a_sign_in_in_another_tab(page: Pag
     other = context.new_page()
     with while_it_runs(page, stack, "Signed up meanwhile"):
         with page.expect_event("websocket"):  # the page comes back as whoever it is now
-            name = sign_up(other)
+            name = new_account(other)
         expect(output(page)).to_have_attribute("data-socket", "open")
         stop(page, stack)
     wait_for_end(page, "cancelled")
@@ -90,7 +76,7 @@ def test_stop_works_after_a_sign_up_and_after_a_sign_in_in_another_tab(page: Pag
 
 def test_a_sign_out_in_another_tab_ends_the_page_once_and_for_all(page: Page, context: BrowserContext, stack: Stack) -> None:
     other = context.new_page()
-    sign_up(other)
+    new_account(other)
     with while_it_runs(page, stack, "Signed out meanwhile"):
         sockets: list[str] = []
         page.on("websocket", lambda socket: sockets.append(socket.url))
@@ -109,7 +95,7 @@ def test_the_forms_of_a_page_from_before_the_sign_in_work(page: Page, context: B
     detail, desk = context.new_page(), context.new_page()
     detail.goto(page.locator("[data-row] a").get_attribute("href") or "")
     desk.goto("/")
-    sign_up(other)
+    new_account(other)
     page.get_by_role("button", name="Run again").click()
     page.wait_for_url("**/generations/**")
     wait_for_end(page)
@@ -144,7 +130,7 @@ def test_without_scripts_an_old_desk_comes_back_with_what_was_typed(browser: Bro
         page.goto("/")
         page.get_by_label("The start of the text").fill("Typed before the sign-up")
         page.get_by_label("Length", exact=True).fill("33")
-        sign_up(other)
+        new_account(other)
         page.get_by_role("button", name="Continue the text").click()
         expect(page.get_by_role("alert")).to_contain_text("too old")
         expect(page.get_by_label("The start of the text")).to_have_value("Typed before the sign-up")

@@ -10,7 +10,7 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from generator import services
+from generator import clock, services
 from generator.models import Generation, Owner
 from generator.services import Progress
 
@@ -94,6 +94,20 @@ def test_giving_back_queues_what_was_written(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_requeue(progress=progress(generation))
     assert (fresh(generation).state, fresh(generation).text) == ("queued", "abc")
+
+
+def test_one_that_is_to_wait_is_sent_by_housekeeping_and_not_at_once(
+    make_generation: Make, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    generation = make_generation(state="running", attempt=1)
+    assert services.generation_requeue(progress=progress(generation), after=4)
+    assert "waits for the broker" not in caplog.text  # which is away here, and would have been asked
+    row = fresh(generation)
+    assert row.dispatched_at
+    due = row.dispatched_at + timedelta(seconds=settings.DISPATCH_RETRY)
+    assert timedelta(seconds=2) < due - clock.now() <= timedelta(seconds=4)
+    assert services.generation_requeue(progress=progress(make_generation(state="running", attempt=1)))
+    assert "waits for the broker" in caplog.text
 
 
 def test_giving_back_a_cancelled_one_ends_it(make_generation: Make) -> None:

@@ -54,6 +54,20 @@ def test_junk_on_lists_of_other_priorities_is_rejected_too(stack: Stack, redis: 
     wait_until(lambda: any("rejected" in line for line in lines(stack, "worker")[known:]), "it is rejected", 10)
 
 
+@pytest.mark.parametrize(("name", "queue"), [("worker", GENERATE), ("housekeeping", HOUSEKEEPING)])
+def test_what_stands_under_the_name_of_a_queue_and_is_none_is_removed(stack: Stack, redis: Redis, name: str, queue: str) -> None:
+    pid, known = stack.pid(name), len(lines(stack, name))
+    for number, key in enumerate((queue, f"{queue}\x06\x163"), 1):
+        redis.set(f"{PREFIX}{key}", "42")
+        wait_until(lambda number=number: rejected_since(stack, name, known) == number, f"{key!r} is removed", 10)
+    visitor = stack.visitor()
+    good = visitor.submit(length=1)["id"]
+    wait_until(lambda: export(visitor, good)["state"] == "done", "a text is written", 15)
+    assert not [line for line in lines(stack, name)[known:] if "Traceback" in line or line.startswith(" ")]
+    assert stack.is_running(name)
+    assert stack.pid(name) == pid
+
+
 def test_what_is_odd_about_a_message_of_ours_is_not_acted_upon(stack: Stack, redis: Redis) -> None:
     known = len(lines(stack, "worker"))
     redis.lpush(f"{PREFIX}{GENERATE}", *odd(GENERATE).values())
