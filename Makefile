@@ -30,7 +30,7 @@ types: $(VENV)/installed-test
 
 # Known vulnerabilities of the pinned packages; where the service cannot be asked it says so.
 audit: $(VENV)/installed-test
-	$(BIN)/python deploy/audit.py
+	$(BIN)/python tools/audit.py
 
 test-unit: $(VENV)/installed-test
 	$(PYTEST) tests/ml tests/generator
@@ -51,7 +51,7 @@ test-faults: $(VENV)/installed-test test-tools
 	$(BIN)/python -m tests.faults.soak --minutes 10
 
 test-tools:
-	@deploy/test-tools.sh
+	@tools/test-tools.sh
 
 bench-engine: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_engine
@@ -64,7 +64,7 @@ bench-training: $(VENV)/installed-test
 
 # Of the copy that runs at URL (`make run` in another terminal).
 screenshots: $(VENV)/installed-test test-tools
-	$(BIN)/python docs/screenshots.py $(or $(URL),http://127.0.0.1:$(or $(PORT),8000))
+	$(BIN)/python tools/screenshots.py $(or $(URL),http://127.0.0.1:$(or $(PORT),8000))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
@@ -82,7 +82,7 @@ $(VENV)/installed-test: $(VENV)/installed-run requirements-dev.txt requirements-
 	@touch $@
 
 $(BIN)/python:
-	@python="$$(deploy/find-python.sh)" || exit 1; \
+	@python="$$(tools/find-python.sh)" || exit 1; \
 	echo "Making the virtual environment $(VENV) with $$python (the pinned versions are checked on Python 3.11)"; \
 	"$$python" -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip

@@ -5,7 +5,7 @@
 Contestants, in alternating rounds, medians of all rounds:
 
     loop       nn.LSTM on a one-hot character, softmax, top-k and numpy.random.choice, one character at a time
-    torch      the torch step of the engine by hand (ml/torch_step.py), with this repository's sampler
+    torch      the torch step of the engine by hand (ml/engine/torch_step.py), with this repository's sampler
     onnx_fp32  the single-precision step graph, with this repository's sampler
     engine     the engine as it serves: int8 graph, sampling, threads, streams
 
@@ -33,14 +33,14 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from benchmarks.machine import machine
-from ml.checkpoint import Version, read_version, read_weights
 from ml.config import ModelConfig
-from ml.engine import Engine, Request, load_step
-from ml.export import build_fp32_graph
-from ml.model import CharRNN
-from ml.sampler import Sampler
-from ml.step import OnnxStep, Step
-from ml.torch_step import TorchStep
+from ml.engine.engine import Engine, Request, load_step
+from ml.engine.sampler import Sampler
+from ml.engine.step import OnnxStep, Step
+from ml.engine.torch_step import TorchStep
+from ml.training.model import CharRNN
+from ml.versions.graph import build_fp32_graph
+from ml.versions.version import Version, read_version, read_weights
 
 ROOT = Path(__file__).parent.parent
 STREAMS = (1, 4, 16, 64, 256)
@@ -140,8 +140,8 @@ def _per_second(call: Callable[[], object], seconds: float) -> float:
 SERVING = """
 import sys
 from pathlib import Path
-from ml.engine import Request
-from ml.engine_cache import EngineCache
+from ml.engine.engine import Request
+from ml.engine.cache import EngineCache
 cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])
 for stream in [engine.submit(Request("", 300, seed)) for seed in range(64)]:

@@ -46,8 +46,8 @@ BETWEEN_ROUNDS = 1.5  # seconds: checkpoints, log and rows of the last round are
 ENGINE_ALONE = """
 import sys, time
 from pathlib import Path
-from ml.engine import Request
-from ml.engine_cache import EngineCache
+from ml.engine.engine import Request
+from ml.engine.cache import EngineCache
 clients, length = int(sys.argv[3]), int(sys.argv[4])
 cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])

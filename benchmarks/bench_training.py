@@ -33,11 +33,11 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.bench_engine import machine
-from ml.batches import CHUNK
 from ml.config import TrainConfig, TrainingError
-from ml.corpus import Corpus
-from ml.device import check_precision
-from ml.train import Trainer
+from ml.data.corpus import Corpus
+from ml.training.batches import CHUNK
+from ml.training.device import check_precision
+from ml.training.trainer import Trainer
 from ml.vocabulary import UNKNOWN, Vocabulary
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +96,7 @@ def optimizer_ms(config: TrainConfig, tries: int) -> dict[str, float]:
 OPENING = """
 import sys, time
 from pathlib import Path
-from ml.corpus import Corpus
+from ml.data.corpus import Corpus
 begin = time.perf_counter()
 corpus = Corpus.open(Path(sys.argv[1]))
 seconds = time.perf_counter() - begin

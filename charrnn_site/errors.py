@@ -13,8 +13,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views import defaults
 
-from generator import views
 from generator.database import passing
+from generator.web import views
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_AFTER = 5  # seconds

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic.middleware import ServeStaticMiddleware
 
-from generator.rows import in_thread
+from generator.threads import in_thread
 
 THREADS = 16  # pages that may wait for the database at once, and as many connections; they are made when they are needed
 

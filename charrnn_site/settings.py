@@ -86,7 +86,7 @@ MIDDLEWARE = [  # of pages; files under STATIC_URL are served before it, by char
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "generator.identity.IdentityMiddleware",
+    "generator.web.identity.IdentityMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -211,7 +211,7 @@ CHANNEL_LAYERS = {
 }
 
 CELERY_BROKER_URL = REDIS_URL
-CELERY_BROKER_TRANSPORT = "generator.broker:Transport"  # Redis; what is no message of ours stops there
+CELERY_BROKER_TRANSPORT = "generator.redis_store.broker:Transport"  # Redis; what is no message of ours stops there
 CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if REDIS_URL.startswith("rediss:") else False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # nobody uses it, and whoever reaches Redis could
 CELERY_TASK_IGNORE_RESULT = True

@@ -6,15 +6,15 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from charrnn_site.middleware import deny
-from generator.consumers import GenerationConsumer
+from generator.sockets.consumer import GenerationConsumer
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("", include("generator.urls")),
+    path("", include("generator.web.urls")),
 ]
 
 handler400 = "charrnn_site.errors.bad_request"
-handler404 = "generator.views.not_found"
+handler404 = "generator.web.views.not_found"
 handler500 = "charrnn_site.errors.server_error"
 
 websocket_urlpatterns = [

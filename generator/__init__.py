@@ -1,1 +1,1 @@
-"""The Django application: generations, their owners, the stream to the browser, history, admin and workers."""
+"""The Django app: people ask for texts, workers write them, browsers follow them, staff switches the model."""

@@ -15,10 +15,11 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from generator import health, versions
 from generator.models import Generation, ModelVersion, Promotion, Worker
+from generator.operations import health
 from generator.search import matching
-from generator.sign_in import StaffSignInForm
+from generator.versions import services as versions
+from generator.web.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
 PERMISSION = "generator.promote_modelversion"

@@ -12,8 +12,9 @@ from typing import TypeVar
 from django.conf import settings
 from django.http import HttpResponse
 
-from generator import clock, limits
+from generator import clock
 from generator.models import Generation, ModelVersion, Owner, Submit
+from generator.redis_store import limits
 
 Response = TypeVar("Response", bound=HttpResponse)
 State = Generation.State

@@ -11,4 +11,4 @@ class GeneratorConfig(AppConfig):
     name = "generator"
 
     def ready(self) -> None:
-        from generator import identity  # noqa: F401  (connects its signal receivers)
+        from generator.web import identity  # noqa: F401  (connects its signal receivers)

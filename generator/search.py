@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from generator.models import Generation
-from generator.typed import folded
+from generator.text import folded
 
 FOLDED_AT_ONCE = 500  # rows of one transaction
 

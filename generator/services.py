@@ -23,8 +23,9 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from generator import admission, clock, notify, stream_log
+from generator import admission, clock
 from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner
+from generator.redis_store import notify, stream_log
 
 logger = logging.getLogger(__name__)
 State = Generation.State

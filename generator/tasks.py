@@ -14,8 +14,11 @@ from celery import current_app, shared_task
 from celery.signals import worker_init, worker_ready, worker_shutdown
 from celery.worker.state import maybe_shutdown
 
-from generator import housekeeping, identity, search, services, versions, workers
+from generator import heartbeats, search, services
 from generator.models import Promotion
+from generator.operations import housekeeping
+from generator.versions import services as versions
+from generator.web import identity
 from generator.worker import stopping
 
 logger = logging.getLogger(__name__)
@@ -51,8 +54,8 @@ def requeue() -> None:
         return
     _last_look[0] = time.monotonic()
     host, pid = socket.gethostname(), os.getpid()
-    workers.heartbeat(worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True)
-    workers.forget_silent()
+    heartbeats.heartbeat(worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True)
+    heartbeats.forget_silent()
     if count := housekeeping.requeue_lost():
         logger.warning("gave back %d generations of silent workers", count)
     search.texts_fold()
@@ -72,8 +75,8 @@ _following = threading.Lock()
 @shared_task
 def registry_sync() -> None:
     """Mirror the model registry, and follow its alias; when it is away, what is mirrored serves on."""
-    from generator.worker.registry import IN_USE, follow, sync
-    from ml.registry import RegistryError
+    from generator.versions.registry import IN_USE, follow, sync
+    from ml.versions.registry import RegistryError
 
     if not IN_USE.acquire(blocking=False):
         return  # the last one has not ended; threads that wait for it would leave none for the rest
@@ -96,7 +99,7 @@ def registry_sync() -> None:
 @shared_task
 def promote(promotion_id: int) -> None:
     """Carry out a requested switch of the live version."""
-    from generator.worker.registry import carry_out
+    from generator.versions.registry import carry_out
 
     promotion = Promotion.objects.filter(pk=promotion_id).first()
     if promotion and versions.promotion_is_open(promotion=promotion):

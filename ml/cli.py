@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ml.config import TrainConfig
 
 if TYPE_CHECKING:
-    from ml.corpus import Corpus
-    from ml.evaluate import Evaluation
-    from ml.registry import Registry
-    from ml.tracking import Tracker
+    from ml.data.corpus import Corpus
+    from ml.training.tracking import Tracker
+    from ml.versions.evaluate import Evaluation
+    from ml.versions.registry import Registry
 
 SHOWN_LEFT_OUT = 10  # characters
 BOOKS = Path(__file__).parent.parent / "data" / "gutenberg.csv"
@@ -121,8 +121,8 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _corpus_fetch(arguments: argparse.Namespace) -> None:
-    from ml.corpus import read_catalog
-    from ml.fetch import GUTENBERG, Manners, fetch
+    from ml.data.corpus import read_catalog
+    from ml.data.fetch import GUTENBERG, Manners, fetch
 
     catalog = read_catalog(arguments.catalog)
     mirror = arguments.mirror or GUTENBERG
@@ -131,7 +131,7 @@ def _corpus_fetch(arguments: argparse.Namespace) -> None:
 
 
 def _corpus_build(arguments: argparse.Namespace) -> None:
-    from ml.corpus import build
+    from ml.data.corpus import build
 
     corpus = build(arguments.source, arguments.out, join_lines=not arguments.keep_lines)
     print(
@@ -155,9 +155,9 @@ def _left_out(corpus: Corpus) -> str:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from ml.corpus import Corpus
-    from ml.tracking import Tracker
-    from ml.train import Trainer
+    from ml.data.corpus import Corpus
+    from ml.training.tracking import Tracker
+    from ml.training.trainer import Trainer
 
     config = TrainConfig(**{option.name: getattr(arguments, option.name) for option in dataclasses.fields(TrainConfig)})
     uri = _tracking_uri() if arguments.register else os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -173,7 +173,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _register_best(tracker: Tracker, corpus: Corpus, arguments: argparse.Namespace) -> None:
-    from ml.release import release_best
+    from ml.versions.release import release_best
 
     version = release_best(corpus, arguments.run, title=arguments.title, threads=arguments.threads)
     registered = _registry().register(version.folder)
@@ -187,8 +187,8 @@ def _register(arguments: argparse.Namespace) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from ml.checkpoint import CheckpointError
-    from ml.entries import VersionRefused
+    from ml.versions.entries import VersionRefused
+    from ml.versions.version import CheckpointError
 
     try:
         version = _registry().fetch(arguments.version, arguments.out)
@@ -199,7 +199,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _registry() -> Registry:
-    from ml.registry import Registry
+    from ml.versions.registry import Registry
 
     return Registry(_tracking_uri())
 
@@ -212,8 +212,8 @@ def _tracking_uri() -> str:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from ml.corpus import Corpus
-    from ml.release import release
+    from ml.data.corpus import Corpus
+    from ml.versions.release import release
 
     version = release(
         Corpus.open(arguments.corpus),
@@ -231,8 +231,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from ml.corpus import Corpus
-    from ml.measure import Judge, found_version, total
+    from ml.data.corpus import Corpus
+    from ml.versions.measure import Judge, found_version, total
 
     if arguments.raw and not arguments.text:
         sys.exit("error: --raw is for --text; a corpus is read as it was built")

@@ -12,7 +12,7 @@ from typing import Self
 
 import requests
 
-from generator import processes, supervision
+from generator.operations import processes, supervision
 from tests.stack import HOST, isolated_environment, wait_until
 
 

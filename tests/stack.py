@@ -30,7 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from charrnn_site.env import DECLARED
-from generator import processes, supervision
+from generator.operations import processes, supervision
 
 HOST = "127.0.0.1"
 EVERYTHING = ("redis", "worker", "housekeeping", "beat", "web")

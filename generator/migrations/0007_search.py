@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.db import migrations, models
 
-from generator.typed import folded
+from generator.text import folded
 
 AT_ONCE = 500
 

@@ -8,7 +8,7 @@ from django import template
 from django.forms import BaseForm, BoundField
 from django.utils.safestring import SafeString
 
-from generator import foreign
+from generator.web import foreign
 
 register = template.Library()
 register.filter("isolated", foreign.isolated)

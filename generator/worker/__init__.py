@@ -1,1 +1,1 @@
-"""What runs inside a Celery worker: engines, the publisher of frames, checkpoints and heartbeats."""
+"""What a Celery worker does with a text: it claims the row, asks an engine for characters, publishes and saves them."""

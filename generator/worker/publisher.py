@@ -17,9 +17,9 @@ from uuid import UUID
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from generator import stream_log
 from generator.events import WORKERS_GROUP, CharsFrame, FrameMessage, group_name, parse_cancel
-from ml.engine import Stream
+from generator.redis_store import stream_log
+from ml.engine.engine import Stream
 
 logger = logging.getLogger(__name__)
 INTERVAL = 0.025  # seconds between frames of a stream when few are active

@@ -17,16 +17,16 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
-from generator import selectors, services, workers
+from generator import heartbeats, selectors, services
 from generator.database import passing
 from generator.models import Generation
 from generator.services import Progress
-from generator.worker import files
+from generator.versions import files
 from generator.worker.publisher import Publisher, Writing
-from ml.checkpoint import CheckpointError
-from ml.engine import Engine, FinishReason, Request
-from ml.engine_cache import EngineCache
-from ml.registry import NotInRegistry, RegistryError, VersionRefused
+from ml.engine.cache import EngineCache
+from ml.engine.engine import Engine, FinishReason, Request
+from ml.versions.registry import NotInRegistry, RegistryError, VersionRefused
+from ml.versions.version import CheckpointError
 
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
@@ -256,7 +256,7 @@ class Runtime:
         with self._row:
             if self._gone:
                 return
-            workers.heartbeat(
+            heartbeats.heartbeat(
                 worker_id=self.worker_id,
                 host=socket.gethostname(),
                 pid=os.getpid(),
@@ -275,7 +275,7 @@ class Runtime:
         """Say good-bye: the heartbeat row goes, so that nobody waits for it to grow old."""
         with self._row:
             self._gone = True
-            workers.gone(worker_id=self.worker_id)
+            heartbeats.gone(worker_id=self.worker_id)
 
     @property
     def loading(self) -> bool:

@@ -1,4 +1,4 @@
-// What a person or a model wrote, in plain text among our own words: titles and sentences. generator/foreign.py does the same.
+// What a person or a model wrote, in plain text among our own words: titles and sentences. generator/web/foreign.py does the same.
 
 const CONTROLS = /[\u202a-\u202e\u2066-\u2069]/g; // what overrides or embeds a direction, or ends an isolate early
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from generator import processes
-from ml.checkpoint import Version, read_step_graph
-from ml.offline import generate
-from ml.step import OnnxStep
-from ml.stream import Request
+from generator.operations import processes
+from ml.engine.offline import generate
+from ml.engine.step import OnnxStep
+from ml.engine.stream import Request
+from ml.versions.version import Version, read_step_graph
 from tests.e2e.pages import exported, shown_text, wait_for_end
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 from tests.stack import EVERYTHING, Stack, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from generator import supervision
+from generator.operations import supervision
 from tests.stack import EVERYTHING, HOST, Stack
 
 CANNOT = "The model's files cannot be had now"

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ml.checkpoint import read_version
-from ml.engine import Request, load_step
-from ml.offline import generate
+from ml.engine.engine import Request, load_step
+from ml.engine.offline import generate
+from ml.versions.version import read_version
 from tests.faults.watcher import Watcher
 from tests.stack import EVERYTHING, Stack, Visitor, wait_until
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from generator import processes
+from generator.operations import processes
 from tests.stack import Stack
 
 POISON = Path(__file__).parent / "poison"

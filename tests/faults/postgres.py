@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
-from generator import supervision
+from generator.operations import supervision
 from tests.stack import HOST, Stack
 
 

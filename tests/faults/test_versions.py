@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 import requests
 
-from generator import processes
+from generator.operations import processes
 from tests.faults.harness import NO_LIMITS, PROMPT, SEEDS, Load, References, Result
 from tests.integration.test_promotion import last_entry, live, make_live, other_than
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
 from tests.ml.conftest import make_version
-from tests.ml.test_checkpoint import replace_weights
+from tests.ml.test_version import replace_weights
 from tests.mlflow_server import MlflowServer
 from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, wait_until
 

@@ -12,8 +12,8 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from generator import versions
 from generator.models import Generation, ModelVersion, Promotion
+from generator.versions import services as versions
 from tests.generator.conftest import make_version
 
 Make = Callable[..., Generation]

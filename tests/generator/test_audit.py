@@ -47,8 +47,8 @@ def service() -> Iterator[str]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with what the audit reads."""
-    (tmp_path / "deploy").mkdir()
-    for name in ("deploy/audit.py", "deploy/audit-exceptions.txt", *(path.name for path in ROOT.glob("requirements*.txt"))):
+    (tmp_path / "tools").mkdir()
+    for name in ("tools/audit.py", "tools/audit-exceptions.txt", *(path.name for path in ROOT.glob("requirements*.txt"))):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "constraints.txt", tmp_path)
     return tmp_path
@@ -56,7 +56,7 @@ def home(tmp_path: Path) -> Path:
 
 def audit(home: Path, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     named = {"PIP_AUDIT_VULNERABILITY_SERVICE": "osv", "PIP_AUDIT_OSV_URL": service, "no_proxy": "127.0.0.1"}
-    command = [sys.executable, str(home / "deploy" / "audit.py"), *arguments]
+    command = [sys.executable, str(home / "tools" / "audit.py"), *arguments]
     return subprocess.run(command, env={**os.environ, **named}, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -70,7 +70,7 @@ def test_a_vulnerability_without_an_explanation_fails(home: Path, service: str) 
 
 def test_an_explained_one_passes_and_its_reason_is_printed(home: Path, service: str) -> None:
     lines = "# a comment\nCVE-2026-1 only the client's cluster mode, which we do not use\nCVE-2025-9 was repaired a year ago\n"
-    (home / "deploy" / "audit-exceptions.txt").write_text(lines)
+    (home / "tools" / "audit-exceptions.txt").write_text(lines)
     done = audit(home, service, "--strict")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "accepted: only the client's cluster mode" in done.stdout
@@ -78,7 +78,7 @@ def test_an_explained_one_passes_and_its_reason_is_printed(home: Path, service: 
 
 
 def test_an_exception_without_a_reason_fails(home: Path, service: str) -> None:
-    (home / "deploy" / "audit-exceptions.txt").write_text("CVE-2026-1\n")
+    (home / "tools" / "audit-exceptions.txt").write_text("CVE-2026-1\n")
     done = audit(home, service)
     assert done.returncode == 2
     assert "CVE-2026-1 needs a sentence" in done.stderr
@@ -92,7 +92,7 @@ def test_without_an_answer_it_says_that_nothing_was_checked(home: Path, argument
 
 
 def test_every_requirement_is_audited(home: Path, service: str) -> None:
-    (home / "deploy" / "audit-exceptions.txt").write_text("CVE-2026-1 which is the one that this test makes up\n")
+    (home / "tools" / "audit-exceptions.txt").write_text("CVE-2026-1 which is the one that this test makes up\n")
     done = audit(home, service)
     checked = int(done.stdout.split(" packages checked")[0].splitlines()[-1])
     pinned = [line for line in (home / "constraints.txt").read_text().splitlines() if "==" in line]

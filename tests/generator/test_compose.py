@@ -17,7 +17,7 @@ import yaml
 from django.conf import settings
 
 from charrnn_site.env import DECLARED
-from generator import processes
+from generator.operations import processes
 
 ROOT = Path(settings.BASE_DIR)
 TEXT = (ROOT / "docker-compose.yml").read_text()

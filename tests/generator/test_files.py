@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from generator.models import ModelVersion
-from generator.worker.files import NEVER, _alone, _sentence, version_folder
-from ml.registry import RegistryError, VersionRefused
+from generator.versions.files import NEVER, _alone, _sentence, version_folder
+from ml.versions.registry import RegistryError, VersionRefused
 
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
 

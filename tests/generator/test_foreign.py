@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from generator.foreign import isolated, tamed, visible
 from generator.models import Generation, ModelVersion
+from generator.web.foreign import isolated, tamed, visible
 
 EVERY_CONTROL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 

@@ -15,8 +15,8 @@ from django.db.utils import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from generator import health
 from generator.models import ModelVersion, Worker
+from generator.operations import health
 
 DIGEST = "d" * 64
 

@@ -10,8 +10,10 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from generator import clock, health, housekeeping, services, tasks, versions, workers
+from generator import clock, heartbeats, services, tasks
 from generator.models import Generation, ModelVersion, Promotion, Worker
+from generator.operations import health, housekeeping
+from generator.versions import services as versions
 
 Make = Callable[..., Generation]
 
@@ -21,7 +23,7 @@ def fresh(generation: Generation) -> Generation:
 
 
 def heartbeat(worker_id: str, *, age: float) -> None:
-    workers.heartbeat(worker_id=worker_id, host="h", pid=1, versions=[], active=0, consumes=True)
+    heartbeats.heartbeat(worker_id=worker_id, host="h", pid=1, versions=[], active=0, consumes=True)
     Worker.objects.filter(pk=worker_id).update(last_seen=F("last_seen") - timedelta(seconds=age))
 
 
@@ -66,7 +68,7 @@ def test_a_cancel_that_was_asked_for_is_not_forgotten_in_the_queue(make_generati
 def test_rows_of_workers_long_gone_are_removed(db: None) -> None:
     heartbeat("old", age=7200)
     heartbeat("new", age=60)
-    workers.forget_silent()
+    heartbeats.forget_silent()
     assert list(Worker.objects.values_list("pk", flat=True)) == ["new"]
 
 
@@ -141,12 +143,12 @@ def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:
 
 def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> None:
     beat = {"worker_id": "w", "host": "h", "pid": 1, "active": 0}
-    workers.heartbeat(**beat, versions=[], consumes=False)
+    heartbeats.heartbeat(**beat, versions=[], consumes=False)
     began = Worker.objects.get().started_at
-    workers.heartbeat(**beat, versions=["a"], consumes=True)
+    heartbeats.heartbeat(**beat, versions=["a"], consumes=True)
     row = Worker.objects.get()
     assert (row.started_at, row.versions_loaded, row.consumes) == (began, ["a"], True)
-    workers.gone(worker_id="w")
+    heartbeats.gone(worker_id="w")
     assert not Worker.objects.exists()
 
 

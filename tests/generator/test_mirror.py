@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from generator import selectors, versions
+from generator import selectors
 from generator.models import Generation, ModelVersion
+from generator.versions import services as versions
 from tests.generator.conftest import make_version
 from tests.generator.test_versions import ACTION_URL
 

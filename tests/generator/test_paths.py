@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from charrnn_site import env
-from generator import processes, supervision
+from generator.operations import processes, supervision
 from tests.stack import isolated_environment, manage, project_copy
 
 # What the settings say of where the database and the registry lie.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from generator import search, selectors
 from generator.models import Generation, Owner
-from generator.typed import folded
+from generator.text import folded
 
 Make = Callable[..., Generation]
 

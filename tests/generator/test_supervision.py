@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from generator import processes, state_folder, supervision
-from generator.state_folder import NotPossible
+from generator.operations import processes, state_folder, supervision
+from generator.operations.state_folder import NotPossible
 
 
 def test_an_installed_redis_is_preferred_to_valkey_and_to_the_one_in_the_wheel(

@@ -13,8 +13,8 @@ from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
 
-from generator import versions
 from generator.models import ModelVersion, Promotion
+from generator.versions import services as versions
 from tests.generator.conftest import make_version
 
 ACTION_URL = "/admin/generator/modelversion/"

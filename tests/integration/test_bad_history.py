@@ -68,7 +68,7 @@ FILL = """
 import random
 from django.db import connection
 from generator.models import Generation, ModelVersion
-from generator.typed import folded
+from generator.text import folded
 rng = random.Random(1)
 words = open({samples!r}).read().split()
 mine, version = Generation.objects.get(), ModelVersion.objects.get(is_live=True)

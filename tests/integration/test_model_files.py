@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from generator import processes
+from generator.operations import processes
 from tests.faults.harness import NO_LIMITS
 from tests.integration.test_promotion import ADMIN, last_entry, live, make_live
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS

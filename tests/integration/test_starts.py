@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from generator import supervision
+from generator.operations import supervision
 from tests.faults.injection import injected
 from tests.stack import HOST, Stack, wait_until
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from generator import processes, supervision
+from generator.operations import processes, supervision
 from tests.stack import Visitor, isolated_environment, project_copy, wait_until
 
 PATIENCE = 90.0

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
-from ml.checkpoint import Version, parameter_shapes, read_step_graph, write_version
 from ml.config import ModelConfig
-from ml.engine import Engine
-from ml.step import OnnxStep
+from ml.engine.engine import Engine
+from ml.engine.step import OnnxStep
+from ml.versions.version import Version, parameter_shapes, read_step_graph, write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 
 settings.register_profile("ml", deadline=None, derandomize=True)  # the same examples on every machine; no timings

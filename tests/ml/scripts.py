@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml.checkpoint import Version
 from ml.config import TrainConfig
-from ml.corpus import build
-from ml.release import release_best
-from ml.train import Trainer
+from ml.data.corpus import build
+from ml.training.trainer import Trainer
+from ml.versions.release import release_best
+from ml.versions.version import Version
 
 GREEK = """Ἄνδρα μοι ἔννεπε, Μοῦσα, πολύτροπον, ὃς μάλα πολλὰ
 πλάγχθη, ἐπεὶ Τροίης ἱερὸν πτολίεθρον ἔπερσεν·

@@ -20,22 +20,22 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ml.checkpoint import CheckpointError, Version
-from ml.registry import Registry
+from ml.versions.registry import Registry
+from ml.versions.version import CheckpointError, Version
 from ml.vocabulary import UNKNOWN
 from tests.ml.conftest import SYMBOLS
-from tests.ml.test_checkpoint import WEIGHTS, edit_meta, replace_file
+from tests.ml.test_version import WEIGHTS, edit_meta, replace_file
 
 Tamper = Callable[[Path], object]
 GRAPH = "step.onnx"
 GROWTH = 16 * 1024  # KiB
 
-# Lets folders in as ml/registry.py and ml/engine_cache.py do, and measures the highest memory of the second.
+# Lets folders in as ml/versions/registry.py and ml/engine/cache.py do, and measures the highest memory of the second.
 DOOR = """
 import hashlib, json, re, sys
 from pathlib import Path
-from ml.checkpoint import CheckpointError, check_step_graph, read_version
-from ml.engine_cache import EngineCache
+from ml.versions.version import CheckpointError, check_step_graph, read_version
+from ml.engine.cache import EngineCache
 
 def let_in(folder):
     cache = EngineCache(size=1, max_streams=1, threads=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml.cli import BOOKS, main
-from ml.corpus import Corpus, CorpusError, build, clean, join_wrapped_lines, read_catalog, strip_licence
+from ml.data.corpus import Corpus, CorpusError, build, clean, join_wrapped_lines, read_catalog, strip_licence
 
 BOOK = """The Project Gutenberg eBook of Tests
 *** START OF THE PROJECT GUTENBERG EBOOK TESTS ***

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ml.checkpoint import Version
-from ml.engine import Engine, FinishReason, Request, Stream
-from ml.offline import generate
-from ml.step import OnnxStep
+from ml.engine.engine import Engine, FinishReason, Request, Stream
+from ml.engine.offline import generate
+from ml.engine.step import OnnxStep
+from ml.versions.version import Version
 from ml.vocabulary import normalize
 from tests.ml.conftest import SYMBOLS
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ml.checkpoint import CheckpointError, Version
-from ml.engine import FinishReason, Request
-from ml.engine_cache import EngineCache
+from ml.engine.cache import EngineCache
+from ml.engine.engine import FinishReason, Request
+from ml.versions.version import CheckpointError, Version
 from tests.ml.conftest import make_version
-from tests.ml.test_checkpoint import edit_meta
+from tests.ml.test_version import edit_meta
 
 LONG = Request("The ", 10_000_000, 1)
 SECONDS = 60

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.checkpoint import Version, read_step_graph, read_version, read_weights
 from ml.cli import main
 from ml.config import TrainConfig
-from ml.corpus import Corpus, build
-from ml.evaluate import EvaluationError, evaluate
-from ml.export import build_fp32_graph
-from ml.history import read_history
-from ml.measure import Judge
-from ml.offline import generate
-from ml.release import release_best
-from ml.scoring import total_nats
-from ml.step import OnnxStep
-from ml.stream import Request
-from ml.train import Trainer
-from tests.ml.test_checkpoint import edit_meta
+from ml.data.corpus import Corpus, build
+from ml.engine.offline import generate
+from ml.engine.scoring import total_nats
+from ml.engine.step import OnnxStep
+from ml.engine.stream import Request
+from ml.training.history import read_history
+from ml.training.trainer import Trainer
+from ml.versions.evaluate import EvaluationError, evaluate
+from ml.versions.graph import build_fp32_graph
+from ml.versions.measure import Judge
+from ml.versions.release import release_best
+from ml.versions.version import Version, read_step_graph, read_version, read_weights
 from tests.ml.test_corpus import write_books
+from tests.ml.test_version import edit_meta
 
 
 def text_ids(version: Version, step: OnnxStep, length: int) -> np.ndarray:

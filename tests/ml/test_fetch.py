@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ml.cli import main
-from ml.corpus import read_catalog
-from ml.fetch import ATTEMPTS, PIECE, FetchError, Manners, fetch
+from ml.data.corpus import read_catalog
+from ml.data.fetch import ATTEMPTS, PIECE, FetchError, Manners, fetch
 
 QUICK = Manners(pause=0, backoff=0)
 BOOK = "Some words of a book, and more of them. " * 3_000

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ml.artifacts import SourceError, check_server_source, local_artifacts, source_folder
-from ml.checkpoint import CheckpointError, Version, is_complete, read_version
 from ml.cli import main
-from ml.registry import NAME, NotInRegistry, Registry, RegistryError, VersionRefused, _put
-from ml.tracking import Tracker
+from ml.training.tracking import Tracker
+from ml.versions.artifacts import SourceError, check_server_source, local_artifacts, source_folder
+from ml.versions.registry import NAME, NotInRegistry, Registry, RegistryError, VersionRefused, _put
+from ml.versions.version import CheckpointError, Version, is_complete, read_version
 from tests.ml.conftest import make_version
-from tests.ml.test_checkpoint import replace_file
 from tests.ml.test_tracking import client
+from tests.ml.test_version import replace_file
 
 DIGEST = "0123456789abcdef" * 4
 RUN = "0a" * 16
@@ -101,7 +101,7 @@ def test_a_run_with_more_than_anybody_wants_to_know_is_read_in_part(moved: Path)
 
 
 def test_more_versions_than_one_page_holds(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml.registry._PAGE", 2)
+    monkeypatch.setattr("ml.versions.registry._PAGE", 2)
     numbers = [add(moved, **GOOD) for _ in range(4)]
     assert [version.version for version in Registry(uri(moved)).versions()] == [1, *numbers]
 

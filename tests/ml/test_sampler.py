@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.sampler import GRID, Cut, Plan, Sampler, Scratch, sample, surprisal, truncate, uniforms, weights_of
+from ml.engine.sampler import GRID, Cut, Plan, Sampler, Scratch, sample, surprisal, truncate, uniforms, weights_of
 from ml.vocabulary import MAX_SYMBOLS
 
 SEEDS = st.integers(0, 2**64 - 1)

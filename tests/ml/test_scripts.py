@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ml.checkpoint import Version, check_step_graph, read_step_graph
-from ml.corpus import Corpus, clean
-from ml.engine import Engine, Request
-from ml.history import read_history
-from ml.measure import Judge
-from ml.offline import generate
-from ml.step import OnnxStep
+from ml.data.corpus import Corpus, clean
+from ml.engine.engine import Engine, Request
+from ml.engine.offline import generate
+from ml.engine.step import OnnxStep
+from ml.training.history import read_history
+from ml.versions.measure import Judge
+from ml.versions.version import Version, check_step_graph, read_step_graph
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 
 

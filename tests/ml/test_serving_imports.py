@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ml.checkpoint import Version
+from ml.versions.version import Version
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from ml.engine import Request
-from ml.engine_cache import EngineCache
-import ml.checkpoint, ml.sampler, ml.step
+from ml.engine.engine import Request
+from ml.engine.cache import EngineCache
+import ml.versions.version, ml.engine.sampler, ml.engine.step
 
 cache = EngineCache(size=1, max_streams=4, threads=1, step="onnx")
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from ml.config import ModelConfig
-from ml.export import build_fp32_graph, build_int8_graph
-from ml.step import OnnxStep, StepError
-from ml.torch_step import TorchStep
+from ml.engine.step import OnnxStep, StepError
+from ml.engine.torch_step import TorchStep
+from ml.versions.graph import build_fp32_graph, build_int8_graph
 from tests.ml.conftest import MODEL, random_weights
 
 SIZES = (1, 2, 3, 5, 17, 64)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.stream import FinishReason, Request, StopStrings, Stream
+from ml.engine.stream import FinishReason, Request, StopStrings, Stream
 from ml.vocabulary import Vocabulary
 from tests.ml.conftest import SYMBOLS
 

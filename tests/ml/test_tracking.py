@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ml.artifacts import local_artifacts, run_folder
 from ml.cli import main
 from ml.config import TrainConfig
-from ml.corpus import Corpus, build
-from ml.history import Measurement, read_history
-from ml.registry import Registry
-from ml.tracking import EXPERIMENT, Tracker, git_revision
-from ml.train import Trainer
+from ml.data.corpus import Corpus, build
+from ml.training.history import Measurement, read_history
+from ml.training.tracking import EXPERIMENT, Tracker, git_revision
+from ml.training.trainer import Trainer
+from ml.versions.artifacts import local_artifacts, run_folder
+from ml.versions.registry import Registry
 
 CONFIG = TrainConfig(
     hidden_size=16,

@@ -13,8 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from generator import health, state_folder, supervision
-from generator.health import Check
+from generator.operations import health, state_folder, supervision
+from generator.operations.health import Check
 
 
 class Command(BaseCommand):

@@ -15,8 +15,8 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from generator import processes, state_folder
 from generator.models import ModelVersion
+from generator.operations import processes, state_folder
 
 
 class Command(BaseCommand):

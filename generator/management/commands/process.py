@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from generator import processes
+from generator.operations import processes
 
 
 class Command(BaseCommand):

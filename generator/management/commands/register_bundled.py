@@ -13,9 +13,9 @@ class Command(BaseCommand):
     help = __doc__ or ""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from generator.worker.registry import register_bundled
-        from ml.checkpoint import CheckpointError
-        from ml.registry import RegistryError
+        from generator.versions.registry import register_bundled
+        from ml.versions.registry import RegistryError
+        from ml.versions.version import CheckpointError
 
         try:
             titles = register_bundled()

@@ -22,10 +22,11 @@ from django.db import DatabaseError, connections
 from redis import Redis
 from redis.exceptions import RedisError
 
-from generator import clock, health, processes, state_folder, supervision
+from generator import clock
 from generator.models import ModelVersion
-from generator.state_folder import NotPossible
-from generator.supervision import Supervisor
+from generator.operations import health, processes, state_folder, supervision
+from generator.operations.state_folder import NotPossible
+from generator.operations.supervision import Supervisor
 
 START_PATIENCE = 180.0  # seconds until all must be ready; the first start of a slow machine reads models from cold disks
 START_EXITS = 3  # a process that ended so often while starting will not come up by itself

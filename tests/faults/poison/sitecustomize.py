@@ -94,12 +94,12 @@ def clock_is_wrong(module: Any, seconds: str) -> None:
 
 
 SPOILS: dict[str, list[tuple[str, Callable[[Any, str], None]]]] = {
-    "stream": [("ml.stream", stream_raises)],
-    "engine": [("ml.batch", engine_raises)],
-    "fences": [("generator.models", rows_are_not_fenced), ("generator.stream_log", logs_are_not_fenced)],
-    "golden": [("ml.engine_cache", golden_text_takes_for_ever)],
+    "stream": [("ml.engine.stream", stream_raises)],
+    "engine": [("ml.engine.batch", engine_raises)],
+    "fences": [("generator.models", rows_are_not_fenced), ("generator.redis_store.stream_log", logs_are_not_fenced)],
+    "golden": [("ml.engine.cache", golden_text_takes_for_ever)],
     "clock": [("django.utils.timezone", clock_is_wrong)],
-    "backfill": [("generator.follower", text_comes_live_or_not_at_all)],
+    "backfill": [("generator.sockets.follower", text_comes_live_or_not_at_all)],
 }
 
 

@@ -1,0 +1,26 @@
+"""Paths of the application."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from generator.operations import health
+from generator.web import accounts, views
+
+urlpatterns = [
+    path("", views.desk, name="desk"),
+    path("generations/", views.generation_create, name="generation-create"),
+    path("generations/<uuid:generation_id>/", views.generation_detail, name="generation-detail"),
+    path("generations/<uuid:generation_id>/cancel/", views.generation_cancel, name="generation-cancel"),
+    path("generations/<uuid:generation_id>/delete/", views.generation_delete, name="generation-delete"),
+    path("generations/<uuid:generation_id>/again/", views.generation_again, name="generation-again"),
+    path("generations/<uuid:generation_id>/export.txt", views.export_text, name="export-text"),
+    path("generations/<uuid:generation_id>/export.json", views.export_json, name="export-json"),
+    path("history/", views.history, name="history"),
+    path("accounts/login/", accounts.SignInView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/signup/", accounts.sign_up, name="signup"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

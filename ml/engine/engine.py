@@ -1,0 +1,198 @@
+"""The inference engine: one thread advances every active stream by one character in each step.
+
+Text is a pure function of the version's digest, the prompt, the sampling parameters and the seed. A stream starts from the
+zero state, is fed "\\n" and then the normalised prompt (and, when it is resumed, its text so far); character i is sampled with
+u(seed, i). Sums in the step graph are sums of integers and the sampler's are exact, so neither the other rows nor the number
+of threads change a bit of it: load, arrival order, interruptions and the worker do not matter.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.engine.batch import Batch
+from ml.engine.scoring import next_character_probabilities, total_nats
+from ml.engine.step import OnnxStep, Step, StepError
+from ml.engine.stream import START, Chunk, FinishReason, Request, Stream
+from ml.versions.version import CheckpointError, Version, check_weights, read_step_graph, read_weights
+from ml.vocabulary import normalize
+
+__all__ = ["Chunk", "Engine", "FinishReason", "Request", "Stream"]
+
+log = logging.getLogger(__name__)
+
+
+def load_step(version: Version, *, rows: int, threads: int, step: str = "onnx") -> Step:
+    """Return the step of `version`: "onnx" (int8, what serves) or "torch" (single precision, CUDA where there is one).
+
+    Raises CheckpointError when the weights or the graph are not those of the version's architecture.
+    """
+    if step == "torch":
+        from ml.engine.torch_step import TorchStep  # the only import of torch, and only when asked for
+
+        return TorchStep(version.model, read_weights(version), rows=rows, threads=threads)
+    if step != "onnx":
+        raise ValueError(f'a step is "onnx" or "torch", not "{step}"')
+    check_weights(version)
+    try:
+        return OnnxStep(read_step_graph(version), version.model, rows=rows, threads=threads)
+    except StepError as error:
+        raise CheckpointError(f"{version.folder.name}/step.onnx: {error}") from None
+
+
+class Engine:
+    """Serves one version. All public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        version: Version,
+        *,
+        max_streams: int = 64,
+        threads: int = 2,
+        step: str = "onnx",
+        on_death: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Load `version` and start the thread. Should it die of an error, `on_death` is called in it, and then its streams end.
+
+        Raises CheckpointError for a version that must not serve.
+        """
+        self.version = version
+        self._step = load_step(version, rows=max_streams, threads=threads, step=step)
+        self._batch = Batch(self._step, version.vocabulary, max_streams)
+        self._on_death = on_death
+        self._waiting: deque[Stream] = deque()
+        self._changed = threading.Condition()
+        self._called = False  # somebody submitted, cancelled, drained or closed
+        self._next_deadline = float("inf")
+        self._draining = False
+        self._closing = False
+        self._death: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"engine-{version.digest[:8]}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs; false after close(), and after an error that on_death was told of."""
+        return self._thread.is_alive() and self._death is None
+
+    @property
+    def active(self) -> int:
+        """Streams that have not finished, those that wait for a row included."""
+        return len(self._batch.streams) + len(self._waiting)
+
+    def submit(self, request: Request) -> Stream:
+        """Return a stream that joins the batch at the next step, or as soon as a row is free, first come first served.
+
+        After drain() the stream is finished with DRAINED, and with ERROR when the thread has died.
+        """
+        stream = Stream(request, self._wake)
+        with self._changed:
+            if self._death is not None:
+                stream.finish(FinishReason.ERROR, f"the engine has died: {self._death}")
+            elif self._draining:
+                stream.finish(FinishReason.DRAINED)
+            else:
+                self._waiting.append(stream)
+                self._next_deadline = min(self._next_deadline, stream.deadline_at)
+                self._call()
+        return stream
+
+    def drain(self) -> None:
+        """Finish every stream, waiting ones too, with DRAINED at the next step, and accept no more."""
+        with self._changed:
+            self._draining = True
+            self._call()
+
+    def close(self) -> None:
+        """Drain, end the thread and wait for it."""
+        with self._changed:
+            self._draining = self._closing = True
+            self._call()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def score(self, text: str) -> float:
+        """Return the nats per character of `text`, read in one pass after the start character."""
+        ids = self.version.vocabulary.encode(START + normalize(text))
+        if len(ids) < 2:
+            raise ValueError("there is no text to score")
+        return total_nats(self._step.fork(1), ids) / (len(ids) - 1)
+
+    def distribution(self, text: str, at: int) -> npt.NDArray[np.float64]:
+        """Return the probability of each symbol (V,) to be character `at` of `text`; 0 <= at <= len(text)."""
+        text = normalize(text)
+        if not 0 <= at <= len(text):
+            raise ValueError(f"position {at} is not in a text of {len(text)} characters")
+        return next_character_probabilities(self._step.fork(1), self.version.vocabulary.encode(START + text[:at]))
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._call()
+
+    def _call(self) -> None:
+        """Have the thread look up before its next step. The caller holds the lock."""
+        self._called = True
+        self._changed.notify()
+
+    def _run(self) -> None:
+        batch = self._batch
+        try:
+            while True:
+                # The lock is left alone as long as nobody called: what it guards cannot have changed.
+                due = self._called or self._waiting or not batch.streams or time.monotonic() >= self._next_deadline
+                if due and not self._prepare():
+                    return
+                batch.advance()
+        except BaseException as error:
+            log.exception("engine %s died", self.version.digest[:12])
+            self._die(error)
+
+    def _prepare(self) -> bool:
+        """Between two steps: wait for work, let streams leave and join. Return False when the engine is to end."""
+        with self._changed:
+            while not (self._batch.streams or self._waiting or self._closing):
+                self._changed.wait()
+            if self._draining:
+                self._leave(lambda stream: True, FinishReason.DRAINED)
+            if self._called:
+                self._called = False
+                self._leave(lambda stream: stream.cancelled, FinishReason.CANCELLED)
+            now = time.monotonic()
+            if now >= self._next_deadline:
+                self._leave(lambda stream: stream.deadline_at <= now, FinishReason.DEADLINE)
+                rest = [*self._batch.streams, *self._waiting]
+                self._next_deadline = min((stream.deadline_at for stream in rest), default=float("inf"))
+            while self._waiting and len(self._batch.streams) < self._batch.rows:
+                self._join(self._waiting.popleft())
+            return not self._closing
+
+    def _join(self, stream: Stream) -> None:
+        try:
+            self._batch.join(stream)
+        except Exception as error:  # an error in one stream is that stream's alone
+            log.exception("a stream could not start: seed %d", stream.request.seed)
+            stream.finish(FinishReason.ERROR, str(error))
+
+    def _leave(self, condition: Callable[[Stream], bool], reason: FinishReason) -> None:
+        self._batch.leave([stream for stream in self._batch.streams if condition(stream)], reason)
+        for stream in [stream for stream in self._waiting if condition(stream)]:
+            self._waiting.remove(stream)
+            stream.finish(reason)
+
+    def _die(self, error: BaseException) -> None:
+        with self._changed:
+            self._death = error
+            streams = [*self._batch.streams, *self._waiting]
+            self._waiting.clear()
+        if self._on_death:
+            self._on_death(error)  # first: it may end the process, and then no stream's owner is to take this for its own failure
+        for stream in streams:
+            if not stream.finished.is_set():
+                stream.finish(FinishReason.ERROR, f"the engine has died: {error}")

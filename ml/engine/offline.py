@@ -1,0 +1,37 @@
+"""The text of a request, worked out alone and one character after the other: the definition the engine must equal."""
+
+from __future__ import annotations
+
+from ml.engine.sampler import Sampler
+from ml.engine.step import Step
+from ml.engine.stream import FinishReason, Request, Stream
+from ml.vocabulary import Vocabulary
+
+
+def generate(step: Step, vocabulary: Vocabulary, request: Request) -> Stream:
+    """Return the finished stream of `request`, using row 0 of `step`."""
+    stream = Stream(request)
+    if reason := stream.replay():
+        stream.finish(reason)
+        return stream
+    sampler = Sampler(1, len(vocabulary))
+    sampler.set(
+        0,
+        seed=request.seed,
+        position=len(request.text),
+        temperature=request.temperature,
+        top_k=request.top_k,
+        top_p=request.top_p,
+    )
+    step.reset(0)
+    for index in request.prefix(vocabulary).tolist():
+        step.ids[0] = index
+        logits = step.run(0, 1)
+    while True:
+        ids, measured = sampler.sample(logits)
+        finish: FinishReason | None = stream.append(vocabulary.symbols[ids[0]], *measured[:, 0].tolist())
+        if finish:
+            stream.finish(finish)
+            return stream
+        step.ids[0] = ids[0]
+        logits = step.run(0, 1)

@@ -1,0 +1,214 @@
+"""What the engine is asked for, what it hands back, and the stop strings in between."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ml.engine.sampler import surprisal
+from ml.vocabulary import Ids, Vocabulary, normalize
+
+START = "\n"  # every stream is fed this first, so that an empty prompt begins a new line
+
+
+class FinishReason(StrEnum):
+    """Why a stream ended. The text of LENGTH and STOP is complete; any other can be resumed from where it is."""
+
+    LENGTH = "length"
+    STOP = "stop"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    DRAINED = "drained"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A text to generate. The same request gives the same text, and so does one resumed from any part of it."""
+
+    prompt: str  # raw: it is normalised, and characters the model does not know become the unknown symbol
+    length: int  # characters to generate in all, those of `text` included
+    seed: int  # 0 <= seed < 2**64
+    temperature: float = 1.0  # 0: always the likeliest character
+    top_k: int | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()  # the text ends before the first of these; matched in the generated text only
+    text: str = ""  # what was generated already: sampling goes on at position len(text)
+    deadline: float | None = None  # seconds from submit
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of range."""
+        if self.length < 1:
+            raise ValueError(f"length must be at least 1, not {self.length}")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be from 0 to 2**64 - 1, not {self.seed}")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if not all(normalize(stop) for stop in self.stop):
+            raise ValueError("a stop string must not be empty")
+
+    def prefix(self, vocabulary: Vocabulary) -> Ids:
+        """Return the ids that are fed to a zero state before the next character is sampled; at least one."""
+        return vocabulary.encode(START + normalize(self.prompt) + self.text)
+
+
+class StopStrings:
+    """Finds the first stop string in a text that arrives character by character (Knuth, Morris and Pratt, for each)."""
+
+    def __init__(self, strings: tuple[str, ...]) -> None:
+        self._strings = [normalize(string) for string in strings]
+        self._borders = [_borders(string) for string in self._strings]
+        self._matched = [0] * len(strings)
+
+    def feed(self, character: str) -> int:
+        """Return the length of the longest stop string that ends with `character`, or 0."""
+        found = 0
+        for index, string in enumerate(self._strings):
+            matched = self._matched[index]
+            while matched and string[matched] != character:
+                matched = self._borders[index][matched - 1]
+            if string[matched] == character:
+                matched += 1
+            if matched == len(string):
+                found = max(found, matched)
+                matched = self._borders[index][matched - 1]
+            self._matched[index] = matched
+        return found
+
+    @property
+    def held(self) -> int:
+        """How many of the last characters could be the start of a stop string."""
+        return max(self._matched, default=0)
+
+
+def _borders(string: str) -> list[int]:
+    """Return for each prefix of `string` the length of its longest proper prefix that is also its suffix."""
+    borders = [0] * len(string)
+    matched = 0
+    for index in range(1, len(string)):
+        while matched and string[matched] != string[index]:
+            matched = borders[matched - 1]
+        if string[matched] == string[index]:
+            matched += 1
+        borders[index] = matched
+    return borders
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Characters in a row. `offset` counts code points of the generated text, `surprisal` is in bits."""
+
+    offset: int
+    text: str
+    surprisal: list[float]
+
+
+class Stream:
+    """A text being generated: the engine's thread writes it, any other thread may read, wait and cancel.
+
+    The writer takes no lock: it appends, and then moves `_visible` on, which is all that readers look at.
+    """
+
+    def __init__(self, request: Request, wake: Callable[[], None] | None = None) -> None:
+        self.request = request
+        self.finished = threading.Event()
+        self.reason: FinishReason | None = None
+        self.error: str | None = None
+        self.submitted_at = time.monotonic()
+        self.first_character_at: float | None = None
+        self.finished_at: float | None = None
+        self.deadline_at = math.inf if request.deadline is None else self.submitted_at + request.deadline
+        self.cancelled = False
+        self._wake = wake
+        self._base = request.text
+        self._characters: list[str] = []
+        self._distances: list[float] = []  # with the totals what ml.engine.sampler.surprisal takes, when somebody asks for it
+        self._totals: list[float] = []
+        self._visible = 0
+        self._taken = 0
+        self._take_lock = threading.Lock()
+        self._stops = StopStrings(request.stop) if request.stop else None
+
+    @property
+    def text(self) -> str:
+        """The generated text so far, that of the request included, without what may be the start of a stop string."""
+        return self._base + "".join(self._characters[: self._visible])
+
+    @property
+    def surprisal(self) -> list[float]:
+        """Bits of each character that this stream added to the text of its request."""
+        return self._surprisal(0, self._visible)
+
+    def take(self) -> Chunk | None:
+        """Return the characters since the last call, or None. Once finished, a last call returns the rest."""
+        with self._take_lock:
+            start, end = self._taken, self._visible
+            if start >= end:
+                return None
+            self._taken = end
+            return Chunk(len(self._base) + start, "".join(self._characters[start:end]), self._surprisal(start, end))
+
+    def _surprisal(self, start: int, end: int) -> list[float]:
+        bits: list[float] = surprisal(self._distances[start:end], self._totals[start:end]).tolist()
+        return bits
+
+    def cancel(self) -> None:
+        """Ask for the end of the stream: it comes within a step, and no character is added after it."""
+        self.cancelled = True
+        if wake := self._wake:
+            wake()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether the stream has finished, after at most `timeout` seconds."""
+        return self.finished.wait(timeout)
+
+    # What follows is for the thread that writes the stream.
+
+    def replay(self) -> FinishReason | None:
+        """Look for an end in the text of the request, which is then cut there; return the reason if there is one."""
+        for index, character in enumerate(self._base):
+            found = self._stops.feed(character) if self._stops else 0
+            if found:
+                self._base = self._base[: index + 1 - found]
+                return FinishReason.STOP
+        if len(self._base) >= self.request.length:
+            self._base = self._base[: self.request.length]
+            return FinishReason.LENGTH
+        return None
+
+    def append(self, character: str, distance: float, total: float) -> FinishReason | None:
+        """Add a character and what its surprisal is worked out from; return the reason if the stream ends with it."""
+        if not math.isfinite(distance):
+            raise ValueError("the model's output is not a finite number")
+        self._distances.append(distance)
+        self._totals.append(total)
+        self._characters.append(character)
+        count = len(self._characters)
+        length = len(self._base) + count
+        if self._stops:
+            if found := self._stops.feed(character):
+                self._visible = max(0, count - found)
+                self._base = self._base[: max(0, length - found)]
+                return FinishReason.STOP
+            if length < self.request.length:
+                count -= min(count, self._stops.held)
+        self._visible = count
+        if self.first_character_at is None and count:
+            self.first_character_at = time.monotonic()
+        return FinishReason.LENGTH if length >= self.request.length else None
+
+    def finish(self, reason: FinishReason, error: str | None = None) -> None:
+        """End the stream and wake those who wait for it."""
+        self.reason = reason
+        self.error = error
+        self.finished_at = time.monotonic()
+        self._wake = None
+        self.finished.set()

@@ -1,0 +1,266 @@
+"""The trainer: truncated BPTT with carried state, resumable to the exact weight.
+
+A run folder holds `config.json`, `metrics.csv` and its plot `loss.png`, `resume.safetensors` (weights, optimizer moments,
+carried state and position: everything the next step depends on), and in `snapshots/` the weights and a sample text of
+every validation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch.nn import functional
+from tqdm import tqdm
+
+from ml.config import ModelConfig, TrainConfig, TrainingError
+from ml.data.corpus import Corpus
+from ml.engine.offline import generate
+from ml.engine.stream import Request
+from ml.engine.torch_step import TorchStep
+from ml.files import write_whole
+from ml.training.batches import VALIDATION_LANES, Batches, validation_windows
+from ml.training.device import check_precision, find_device
+from ml.training.history import History, Measurement, draw_loss
+from ml.training.model import CharRNN, State
+from ml.training.resume import Position, check_same_run, load_point, save_point
+from ml.training.tracking import Tracker
+from ml.vocabulary import Ids
+
+WINDOW_CELLS = 256 * 256  # characters times symbols that validation takes at once, in each lane: its memory
+LOG_STEPS = 50  # updates between two points of the training loss
+SAMPLE_TEMPERATURE = 0.8
+
+
+def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
+    """Return the learning rate: linear warm-up, constant, then a cosine over the last `cooldown` of the budget."""
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    cooldown_chars = config.cooldown * config.max_chars
+    into = (chars - (config.max_chars - cooldown_chars)) / cooldown_chars if cooldown_chars else 0.0
+    into = min(1.0, max(0.0, into))
+    cosine = config.final_learning_rate + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * into)) / 2
+    return config.learning_rate * warmup * cosine
+
+
+@torch.no_grad()
+def validation_loss(model: CharRNN, ids: Ids, max_chars: int) -> float:
+    """Return nats per character over up to `max_chars` of `ids`, state carried, read in evenly spaced lanes."""
+    window = validation_windows(ids, max_chars).to(model.linear.weight.device)
+    length = len(window) - 1
+    model.eval()
+    state: State | None = None
+    total = 0.0
+    piece = max(1, min(256, WINDOW_CELLS // model.config.vocab_size))
+    for at in range(0, length, piece):
+        logits, state = model(window[at : min(at + piece, length)], state)
+        targets = window[at + 1 : at + 1 + len(logits)]
+        total += functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+    model.train()
+    return total / (length * VALIDATION_LANES)
+
+
+class Trainer:
+    """One run in one folder. `run()` trains to the budget; an interrupted run continues with the very same weights."""
+
+    def __init__(self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None) -> None:
+        torch.set_num_threads(config.threads)
+        self.device = find_device(config.device)
+        check_precision(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.corpus = corpus
+        self.folder = folder
+        self.tracker = tracker
+        self.batches = Batches(corpus.train, config)
+        validation_windows(corpus.validation, config.validation_chars)  # too short a split is better found now
+        self.model = self._make_model().to(self.device)
+        self.optimizer = self._make_optimizer()
+        self.state = self.model.initial_state(config.batch_size)
+        self.step = 0
+        self.seconds = 0.0
+        self._losses: list[float] = []  # since the last validation
+        self._resume_path = folder / "resume.safetensors"
+        if self._resume_path.exists():
+            check_same_run(folder, config)
+            self._resume()
+        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        self.history = History(folder / "metrics.csv", until=self.chars)
+        write_whole(folder / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
+
+    def _make_model(self) -> CharRNN:
+        config = self.config
+        return CharRNN(ModelConfig(len(self.corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout))
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim == 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        betas = (self.config.beta1, self.config.beta2)
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=betas, foreach=True)
+
+    @property
+    def chars(self) -> int:
+        """Characters seen so far."""
+        return self.step * self.config.batch_size * self.config.sequence_length
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or the patience with a loss that does not fall."""
+        patience = self.config.patience
+        return self.chars >= self.config.max_chars or bool(patience and self.history.since_best() >= patience)
+
+    def train_step(self) -> float:
+        """Make one update and return its loss in nats per character. Raises TrainingError before a bad update is made."""
+        inputs, targets, fresh = self.batches[self.step]
+        if fresh:
+            self.state = self.model.initial_state(self.config.batch_size)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(self.chars, self.step, self.config)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits, state = self.model(inputs.to(self.device), self.state)
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten().to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        value = loss.item()
+        if not math.isfinite(value + norm.item()):
+            raise TrainingError(self._diverged(f"the loss became {value} with a gradient of length {norm.item()}"))
+        self.optimizer.step()
+        self.state = (state[0].detach().float(), state[1].detach().float())
+        self.step += 1
+        return value
+
+    def run(self) -> float:
+        """Train until the run is finished or SIGINT or SIGTERM arrives; return the last validation loss."""
+        try:
+            if self.tracker:
+                self.tracker.begin(self._parameters(), self.history.rows)
+            with _stop_requests() as stop, self._progress() as bar:
+                self._train(stop, bar)
+            self.save()
+        except OSError as error:
+            self._end("FAILED")
+            raise TrainingError(f"{error.filename or self.folder}: {error.strerror or error}; {self._kept()}") from error
+        except BaseException:
+            self._end("FAILED")
+            raise
+        self._end("FINISHED" if self.finished else "KILLED")
+        return self.history.rows[-1].validation_nats_per_char if self.history.rows else math.nan
+
+    def _train(self, stop: threading.Event, bar: tqdm[Any]) -> None:
+        started = time.monotonic() - self.seconds
+        logged = (self.seconds, self.step)
+        while not self.finished and not stop.is_set():
+            before = self.chars
+            self._losses.append(self.train_step())
+            bar.update(self.chars - before)
+            self.seconds = time.monotonic() - started
+            if self.step % LOG_STEPS == 0:
+                self._log(bar, self.seconds - logged[0], self.step - logged[1])
+                logged = (self.seconds, self.step)
+            every = self.config.validate_every
+            if self.chars // every > before // every or self.chars >= self.config.max_chars:
+                row = self._validate()
+                bar.write(f"{self.chars:>12,} characters: validation {row.validation_nats_per_char:.4f} nats/char", sys.stderr)
+
+    def _log(self, bar: tqdm[Any], seconds: float, steps: int) -> None:
+        loss = float(np.mean(self._losses[-LOG_STEPS:]))
+        bar.set_postfix(nats=f"{loss:.3f}")
+        if self.tracker:
+            speed = steps * self.config.batch_size * self.config.sequence_length / seconds
+            self.tracker.training(self.chars, loss, speed)
+
+    def _validate(self) -> Measurement:
+        loss = validation_loss(self.model, self.corpus.validation, self.config.validation_chars)
+        if not math.isfinite(loss):
+            raise TrainingError(self._diverged(f"the validation loss became {loss}"))
+        row = Measurement(
+            chars=self.chars,
+            minutes=round(self.seconds / 60, 2),
+            train_nats_per_char=round(float(np.mean(self._losses)), 4),
+            validation_nats_per_char=round(loss, 4),
+            chars_per_second=round(self.chars / self.seconds),
+            learning_rate=learning_rate_at(self.chars, self.step, self.config),
+        )
+        self._losses.clear()
+        snapshot = self.folder / "snapshots" / f"{self.chars:012d}.safetensors"
+        write_whole(snapshot, save({name: tensor.cpu() for name, tensor in self.model.state_dict().items()}))
+        artifacts = {self.folder / "loss.png": "", self.folder / "metrics.csv": ""}
+        if self.config.sample_chars:
+            write_whole(snapshot.with_suffix(".txt"), self.sample().encode())
+            artifacts[snapshot.with_suffix(".txt")] = "samples"
+        self.history.append(row)
+        draw_loss(self.history.rows, self.folder / "loss.png")
+        self.save()
+        if self.tracker:
+            self.tracker.validation(row, artifacts)
+        return row
+
+    def sample(self) -> str:
+        """Return a text by the model as it is now, from its start state."""
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        step = TorchStep(self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device))
+        request = Request("", self.config.sample_chars, self.config.seed, temperature=SAMPLE_TEMPERATURE)
+        return generate(step, self.corpus.vocabulary, request).text
+
+    def save(self) -> None:
+        """Write the resume point; the old one is replaced only when the new one is complete."""
+        at = Position(self.step, self.seconds, self.state, self._losses)
+        save_point(self._resume_path, self.model, self.optimizer, at, self.corpus.digest)
+
+    def _resume(self) -> None:
+        at = load_point(self._resume_path, self.model, self.optimizer, self.corpus.digest)
+        self.step, self.seconds, self.state, self._losses = at.step, at.seconds, at.state, list(at.losses)
+
+    def _diverged(self, what: str) -> str:
+        return f"{what} after {self.chars:,} characters; lower --learning-rate and run again: {self._kept()}"
+
+    def _kept(self) -> str:
+        return f"the last resume point is kept in {self.folder}" if self._resume_path.exists() else "no resume point was made yet"
+
+    def _parameters(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.config) | {
+            "vocab_size": len(self.corpus.vocabulary),
+            "corpus_digest": self.corpus.digest,
+            "corpus_join_lines": self.corpus.join_lines,
+            "corpus_books": len(self.corpus.books),
+            "corpus_train_chars": len(self.corpus.train),
+            "device_used": str(self.device),
+            "torch": torch.__version__,
+        }
+
+    def _progress(self) -> tqdm[Any]:
+        interval = 0.5 if sys.stderr.isatty() else 30  # a log file needs no moving bar
+        return tqdm(total=self.config.max_chars, initial=self.chars, unit="char", unit_scale=True, mininterval=interval)
+
+    def _end(self, status: str) -> None:
+        if self.tracker:
+            self.tracker.end(status)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set, so that a step in progress is finished and saved."""
+    stop = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
