@@ -13,7 +13,9 @@ def main() -> None:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
     except ImportError as error:
-        sys.exit(f"{error}; install the requirements first (`make run` does) and use .venv/bin/python.")
+        sys.exit(
+            f"{error}; install the requirements first (`make run` does) and use .venv/bin/python."
+        )
     try:
         _ = settings.DATA_DIR  # reads the environment
     except (ImproperlyConfigured, OSError) as error:

@@ -9,7 +9,8 @@ Contestants, in alternating rounds, medians of all rounds:
     onnx_fp32  the single-precision step graph, with this repository's sampler
     engine     the engine as it serves: int8 graph, sampling, threads, streams
 
-Machines are shared and noisy: only a ratio within one run means something. Writes build/bench-engine.json and a plot.
+Machines are shared and noisy: only a ratio within one run means something. Writes
+build/bench-engine.json and a plot.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> flo
         while (elapsed := time.perf_counter() - begin) < seconds:
             one_hot = functional.one_hot(torch.tensor([[index]]), symbols).float()
             hidden, state = model.lstm(one_hot, state)
-            probabilities = functional.softmax(model.linear(hidden.reshape(1, -1)) / TEMPERATURE, dim=1)
+            probabilities = functional.softmax(
+                model.linear(hidden.reshape(1, -1)) / TEMPERATURE, dim=1
+            )
             top, candidates = probabilities.topk(TOP_K)
             weights = top.numpy().squeeze()
             index = int(np.random.choice(candidates.numpy().squeeze(), p=weights / weights.sum()))
@@ -90,7 +93,9 @@ def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
     guess = 60_000 if streams >= 64 else 5_000 * streams
     length = max(50, int(guess * seconds / streams))
     begin = time.perf_counter()
-    running = [engine.submit(Request("", length, seed, TEMPERATURE, TOP_K)) for seed in range(streams)]
+    running = [
+        engine.submit(Request("", length, seed, TEMPERATURE, TOP_K)) for seed in range(streams)
+    ]
     for stream in running:
         stream.wait()
     return streams * length / (time.perf_counter() - begin)
@@ -120,7 +125,9 @@ def machine_limits(model: ModelConfig, seconds: float) -> dict[str, float]:
     gflops = _per_second(lambda: torch.mm(a, b), seconds) * 2 * 512 * 1024 * 2048 / 1e9
     bandwidth = _per_second(lambda: torch.mv(weight, x), seconds) * weight.numel() * 4 / 1e9
     width = model.hidden_size
-    products = 4 * width * width * (2 * model.num_layers - 1) + width * model.vocab_size  # a character, without the one-hot
+    products = (
+        4 * width * width * (2 * model.num_layers - 1) + width * model.vocab_size
+    )  # a character, without the one-hot
     return {
         "sgemm_gflops": gflops,
         "bandwidth_gb_per_s": bandwidth,
@@ -175,7 +182,9 @@ class Bench:
         self.samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.sampling: list[float] = []
         self.module = CharRNN(version.model).eval()
-        self.module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        self.module.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in weights.items()}
+        )
         rows = max(STREAMS)
         self.torch = TorchStep(version.model, weights, rows=rows, threads=1, device="cpu")
         graph = build_fp32_graph(version.model, weights)
@@ -187,12 +196,20 @@ class Bench:
         """Return (contestant, "streams x threads", measurement) for one round, the contestants side by side."""
         jobs: list[tuple[str, str, Callable[[], float]]] = []
         for threads in THREADS:
-            jobs.append(("loop", f"1x{threads}", partial(loop_rate, self.module, self.symbols, threads, self.seconds)))
+            jobs.append(
+                (
+                    "loop",
+                    f"1x{threads}",
+                    partial(loop_rate, self.module, self.symbols, threads, self.seconds),
+                )
+            )
             for count in streams:
                 key = f"{count}x{threads}"
                 jobs.append(("torch", key, partial(self._torch_rate, count, threads)))
                 jobs.append(("onnx_fp32", key, partial(self._rate, self.fp32[threads], count)))
-                jobs.append((ENGINE, key, partial(engine_rate, self.engines[threads], count, self.seconds)))
+                jobs.append(
+                    (ENGINE, key, partial(engine_rate, self.engines[threads], count, self.seconds))
+                )
         return jobs
 
     def _torch_rate(self, streams: int, threads: int) -> float:
@@ -212,7 +229,10 @@ class Bench:
 
     def medians(self) -> Rates:
         """Return the median characters a second of each contestant."""
-        return {name: {key: median(values) for key, values in rates.items()} for name, rates in self.samples.items()}
+        return {
+            name: {key: median(values) for key, values in rates.items()}
+            for name, rates in self.samples.items()
+        }
 
 
 def report(rates: Rates, result: dict[str, Any]) -> str:
@@ -248,10 +268,26 @@ def plot(rates: Rates, path: Path) -> None:
     colours = {"loop": "#8a8f98", "torch": "#c2703d", "onnx_fp32": "#4b8a5f", ENGINE: "#3b5bdb"}
     for name, by_key in rates.items():
         for threads in THREADS:
-            points = [(int(key.split("x")[0]), rate) for key, rate in by_key.items() if key.endswith(f"x{threads}")]
+            points = [
+                (int(key.split("x")[0]), rate)
+                for key, rate in by_key.items()
+                if key.endswith(f"x{threads}")
+            ]
             style = "-" if threads == max(THREADS) else "--"
-            axes.plot(*zip(*points, strict=True), style, marker="o", color=colours[name], label=f"{name}, {threads} thread(s)")
-    axes.set(xscale="log", yscale="log", xlabel="streams", ylabel="characters a second", title="All streams together")
+            axes.plot(
+                *zip(*points, strict=True),
+                style,
+                marker="o",
+                color=colours[name],
+                label=f"{name}, {threads} thread(s)",
+            )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="streams",
+        ylabel="characters a second",
+        title="All streams together",
+    )
     axes.set_xticks(STREAMS, [str(count) for count in STREAMS])
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, loc="lower right")
@@ -270,9 +306,15 @@ def default_model() -> Path:
 
 def main() -> None:
     """Run the benchmark and print, save and plot what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, help="version folder; the last one in data/models by default")
-    parser.add_argument("--quick", action="store_true", help="one short round, up to 64 streams, no plot")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, help="version folder; the last one in data/models by default"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round, up to 64 streams, no plot"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench-engine.json")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "img" / "bench-engine.svg")
     arguments = parser.parse_args()

@@ -2,14 +2,16 @@
 
     python -m benchmarks.bench_stream [--clients 1,16,64,128] [--length 500] [--rounds 5] [--quick]
 
-It starts a copy of the product of its own (Redis, worker, housekeeping, beat, web; SQLite) and, in alternating rounds,
+It starts a copy of the product of its own (Redis, worker, housekeeping, beat, web; SQLite) and, in
+alternating rounds,
 
     engine   N texts from the engine alone, two threads, in a process of its own while nobody visits
     stream   N visitors who submit at once, each with a session of its own, and watch their text to its end
 
-The clients share the machine's cores with the product. Writes build/bench-stream.json and prints the table of
-docs/performance.md. A first character counts from before the submit is sent to the arrival of the frame that holds it; what is
-delivered, from there to the last frame of the last client.
+The clients share the machine's cores with the product. Writes build/bench-stream.json and prints
+the table of docs/performance.md. A first character counts from before the submit is sent to the
+arrival of the frame that holds it; what is delivered, from there to the last frame of the last
+client.
 """
 
 from __future__ import annotations
@@ -40,7 +42,12 @@ from tests.stack import EVERYTHING, HOST, Stack, Visitor, isolated_environment, 
 ROOT = Path(__file__).parent.parent
 CLIENTS = (1, 16, 64, 128)
 PROMPT = "It was a dark and stormy night"
-NO_LIMITS = ("OWNER_SUBMITS_PER_MINUTE", "ADDRESS_SUBMITS_PER_MINUTE", "OWNER_MAX_SOCKETS", "ADDRESS_MAX_SOCKETS")
+NO_LIMITS = (
+    "OWNER_SUBMITS_PER_MINUTE",
+    "ADDRESS_SUBMITS_PER_MINUTE",
+    "OWNER_MAX_SOCKETS",
+    "ADDRESS_MAX_SOCKETS",
+)
 BETWEEN_ROUNDS = 1.5  # seconds: checkpoints, log and rows of the last round are done with
 
 ENGINE_ALONE = """
@@ -131,7 +138,9 @@ class Client:
             seen.ended = time.perf_counter()
             if (got := sum(count for _, count in seen.frames)) != length:
                 seen.error = f"{got} characters instead of {length}"
-        except Exception as error:  # counted and shown; one client's failure is no reason to lose the round
+        except (
+            Exception
+        ) as error:  # counted and shown; one client's failure is no reason to lose the round
             seen.error = f"{type(error).__name__}: {error}"
         return seen
 
@@ -145,7 +154,10 @@ class Usage:
         self._begin = time.perf_counter()
 
     def _cpu(self) -> dict[str, float]:
-        return {name: sum(_cpu_seconds(pid) for pid in _group(self._stack.pid(name))) for name in EVERYTHING}
+        return {
+            name: sum(_cpu_seconds(pid) for pid in _group(self._stack.pid(name)))
+            for name in EVERYTHING
+        }
 
     def cores(self) -> dict[str, float]:
         """Return how many cores each process kept busy since the start."""
@@ -155,7 +167,9 @@ class Usage:
     @staticmethod
     def memory(stack: Stack) -> dict[str, float]:
         """Return resident megabytes of each process."""
-        return {name: sum(_resident_mb(pid) for pid in _group(stack.pid(name))) for name in EVERYTHING}
+        return {
+            name: sum(_resident_mb(pid) for pid in _group(stack.pid(name))) for name in EVERYTHING
+        }
 
 
 def _group(leader: int) -> list[int]:
@@ -188,9 +202,13 @@ class Bench:
         self.length = length
         self.folder = Path(tempfile.mkdtemp(prefix="bench-stream-"))
         manage(isolated_environment(self.folder), "prestart")
-        limits = {"OWNER_MAX_ACTIVE": "64", "QUEUE_MAX_LENGTH": "5000"} | dict.fromkeys(NO_LIMITS, "1000000")
+        limits = {"OWNER_MAX_ACTIVE": "64", "QUEUE_MAX_LENGTH": "5000"} | dict.fromkeys(
+            NO_LIMITS, "1000000"
+        )
         self.stack = Stack(self.folder, limits).start(*EVERYTHING)
-        self.digest = self.stack.rows("SELECT digest FROM generator_modelversion WHERE is_live")[0]["digest"]
+        self.digest = self.stack.rows("SELECT digest FROM generator_modelversion WHERE is_live")[0][
+            "digest"
+        ]
         self.clients: list[Client] = []
 
     def __enter__(self) -> Self:
@@ -209,8 +227,19 @@ class Bench:
     def engine_alone(self, count: int) -> float:
         """Return the characters a second of the engine with as many texts of the same length."""
         folder = self.folder / "versions" / self.digest
-        command = [sys.executable, "-c", ENGINE_ALONE, str(folder), self.digest, str(count), str(self.length), PROMPT]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+        command = [
+            sys.executable,
+            "-c",
+            ENGINE_ALONE,
+            str(folder),
+            self.digest,
+            str(count),
+            str(self.length),
+            PROMPT,
+        ]
+        return float(
+            subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        )
 
     def round(self, count: int) -> tuple[list[Watched], dict[str, float]]:
         """Let `count` visitors submit at once, and return what they saw and the cores in use."""
@@ -241,7 +270,9 @@ class Bench:
         good = [client for client in watched if not client.error]
         return {
             "first_character_ms": _percentiles([1000 * client.first_character for client in good]),
-            "accepted_ms": _percentiles([1000 * (client.accepted - client.submitted) for client in good]),
+            "accepted_ms": _percentiles(
+                [1000 * (client.accepted - client.submitted) for client in good]
+            ),
             "gap_ms": _percentiles([1000 * gap for client in good for gap in client.gaps()]),
             "delivered_char_per_s": median(delivered) if delivered else 0.0,
             "engine_alone_char_per_s": median(alone),
@@ -256,7 +287,10 @@ class Bench:
 
 def _percentiles(values: list[float]) -> dict[str, float]:
     ordered = sorted(values) or [float("nan")]
-    return {f"p{share}": ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 95, 99)}
+    return {
+        f"p{share}": ordered[min(len(ordered) - 1, len(ordered) * share // 100)]
+        for share in (50, 95, 99)
+    }
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -277,24 +311,42 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             result["errors"],
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "| clients | " + " | ".join(f"{name}: cores, MB" for name in EVERYTHING) + " |", "|---" * 6 + "|"]
+    lines += [
+        "",
+        "| clients | " + " | ".join(f"{name}: cores, MB" for name in EVERYTHING) + " |",
+        "|---" * 6 + "|",
+    ]
     for count, result in results.items():
-        cells = (f"{result['cores'][name]:.2f}, {result['memory_mb'][name]:.0f}" for name in EVERYTHING)
+        cells = (
+            f"{result['cores'][name]:.2f}, {result['memory_mb'][name]:.0f}" for name in EVERYTHING
+        )
         lines.append(f"| {count} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run the benchmark, print and save what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", default=",".join(map(str, CLIENTS)), help="numbers of clients, with commas")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--clients", default=",".join(map(str, CLIENTS)), help="numbers of clients, with commas"
+    )
     parser.add_argument("--length", type=int, default=500, help="characters of each text (500)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds for each number; of one client ten times as many (5)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=5,
+        help="rounds for each number; of one client ten times as many (5)",
+    )
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench-stream.json")
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.clients.split(",")]
-    rounds = {count: 1 if arguments.quick else arguments.rounds * (10 if count == 1 else 1) for count in counts}
+    rounds = {
+        count: 1 if arguments.quick else arguments.rounds * (10 if count == 1 else 1)
+        for count in counts
+    }
     results: dict[str, dict[str, Any]] = {}
     with Bench(arguments.length) as bench, tqdm(total=sum(rounds.values()), unit="round") as bar:
         for count in counts:
@@ -304,8 +356,12 @@ def main() -> None:
     document = {"clients": results, "length": arguments.length, "machine": machine(), "date": date}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"{document['machine']}; texts of {arguments.length} characters; {date}\n\n{table(results)}")
-    if problem := next((result["first_error"] for result in results.values() if result["errors"]), ""):
+    print(
+        f"{document['machine']}; texts of {arguments.length} characters; {date}\n\n{table(results)}"
+    )
+    if problem := next(
+        (result["first_error"] for result in results.values() if result["errors"]), ""
+    ):
         print(f"\nfirst error: {problem}")
 
 

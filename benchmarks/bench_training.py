@@ -7,9 +7,9 @@ Contestants for each precision, in alternating rounds, medians of all rounds:
     bare       forward and backward of an nn.LSTM of the same shape on one-hot input that lies ready, and nothing else
     trainer    a whole update: batch, model, loss, backward, clipping, AdamW
 
-Also the milliseconds of one update by AdamW and by Muon on the same gradients, and the seconds and memory that opening a
-corpus of 68 M characters takes. Machines are shared and noisy: only a ratio within one run means something. Writes
-build/bench-training.json.
+Also the milliseconds of one update by AdamW and by Muon on the same gradients, and the seconds and
+memory that opening a corpus of 68 M characters takes. Machines are shared and noisy: only a ratio
+within one run means something. Writes build/bench-training.json.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def optimizer_ms(config: TrainConfig, tries: int) -> dict[str, float]:
     matrices = [parameter for parameter in lstm.parameters() if parameter.ndim == 2]
     for parameter in matrices:
         parameter.grad = torch.randn_like(parameter)
-    optimizers = {"adamw": torch.optim.AdamW(matrices, foreach=True), "muon": torch.optim.Muon(matrices)}
+    optimizers = {
+        "adamw": torch.optim.AdamW(matrices, foreach=True),
+        "muon": torch.optim.Muon(matrices),
+    }
     times = defaultdict(list)
     for _ in range(tries):
         for name, optimizer in optimizers.items():
@@ -113,11 +116,19 @@ def opening_a_corpus() -> dict[str, float]:
         split = CORPUS_CHARS * 95 // 100
         (folder / "train.bin").write_bytes(bytes(split))
         (folder / "validation.bin").write_bytes(bytes(CORPUS_CHARS - split))
-        book = {"id": "1", "title": "", "author": "", "train_chars": split, "validation_chars": CORPUS_CHARS - split}
+        book = {
+            "id": "1",
+            "title": "",
+            "author": "",
+            "train_chars": split,
+            "validation_chars": CORPUS_CHARS - split,
+        }
         meta = {"vocabulary": UNKNOWN + "a", "digest": "", "join_lines": True, "books": [book]}
         (folder / "corpus.json").write_text(json.dumps(meta))
         command = [sys.executable, "-c", OPENING, name, str(CORPUS_CHARS)]
-        values = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+        values = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout.split()
     return dict(zip(("seconds", "process_mb"), map(float, values), strict=True))
 
 
@@ -161,7 +172,9 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Run the benchmark, print and save what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one short round")
     arguments = parser.parse_args()
     rounds, seconds = (1, 0.5) if arguments.quick else (9, 2.0)
@@ -182,9 +195,14 @@ def main() -> None:
     for precision, row in rates.items():
         speeds = f"bare nn.LSTM {row['bare']:,.0f} char/s, trainer {row['trainer']:,.0f} char/s"
         print(f"{precision}: {speeds} = {100 * row['ratio']:.0f} %")
-    print("one update of the matrices: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in result["optimizer_ms"].items()))
+    print(
+        "one update of the matrices: "
+        + ", ".join(f"{name} {ms:.0f} ms" for name, ms in result["optimizer_ms"].items())
+    )
     opening = result["opening_68_m_chars"]
-    print(f"opening {CORPUS_CHARS:,} characters: {opening['seconds']:.3f} s, {opening['process_mb']:.0f} MB in all")
+    print(
+        f"opening {CORPUS_CHARS:,} characters: {opening['seconds']:.3f} s, {opening['process_mb']:.0f} MB in all"
+    )
     path = ROOT / "build" / "bench-training.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -10,6 +10,9 @@ from pathlib import Path
 def machine() -> str:
     """Return cores, CPU and the instruction sets that matter here."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.machine())
+    name = next(
+        (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
+        platform.machine(),
+    )
     flags = [flag for flag in ("avx2", "avx512_vnni", "avx_vnni") if flag in info]
     return f"{os.cpu_count()} cores, {name}, {' '.join(flags)}"

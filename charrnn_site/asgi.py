@@ -19,10 +19,16 @@ from charrnn_site.pages import Pages  # noqa: E402
 from charrnn_site.urls import websocket_urlpatterns  # noqa: E402
 
 application = BasePath(
-    ProtocolTypeRouter({"http": Pages(), "websocket": SameOriginSockets(CookieMiddleware(URLRouter(websocket_urlpatterns)))}),
+    ProtocolTypeRouter(
+        {
+            "http": Pages(),
+            "websocket": SameOriginSockets(CookieMiddleware(URLRouter(websocket_urlpatterns))),
+        }
+    ),
     settings.BASE_PATH,
 )
 
-# What is loaded by now stays. To look through it again and again would stop every socket for a tenth of a second each time.
+# What is loaded by now stays. To look through it again and again would stop every socket for a
+# tenth of a second each time.
 gc.collect()
 gc.freeze()

@@ -1,7 +1,7 @@
 """Connections of the web server: a deadline for each part of a request, and a bound for those of one address.
 
-By itself the server below daphne waits for a minute after every byte, so that who sends one now and then stays for ever, and it
-writes a body of any size to the disk.
+By itself the server below daphne waits for a minute after every byte, so that who sends one now and
+then stays for ever, and it writes a body of any size to the disk.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ IDLE = 20.0  # seconds until the first byte, and between two requests
 IDLE_OF_PROXY = 150.0  # the same behind a proxy of ours: it must be the first to close what it keeps, or a request is lost
 HEAD = 10.0  # seconds from the first byte of a request to the end of its head
 BODY = 20.0  # seconds from there to the end of its body; the longest prompt takes ten over a link of 2 KB a second
-LARGEST_BODY = 4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # bytes; from a quarter of it on Django refuses, with a sentence
+LARGEST_BODY = (
+    4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+)  # bytes; from a quarter of it on Django refuses, with a sentence
 RETRY_AFTER = 5  # seconds
 
-_open: Counter[str] = Counter()  # connections by address; those that became WebSockets are among them
+_open: Counter[str] = (
+    Counter()
+)  # connections by address; those that became WebSockets are among them
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -97,7 +101,9 @@ class Refusal(Protocol):  # type: ignore[misc]
     """Sends one connection too many away."""
 
     def connectionMade(self) -> None:
-        self.transport.write(_answer(b"429 Too Many Requests", b"Retry-After: %d\r\n" % RETRY_AFTER))
+        self.transport.write(
+            _answer(b"429 Too Many Requests", b"Retry-After: %d\r\n" % RETRY_AFTER)
+        )
         self.transport.loseConnection()
 
 
@@ -110,8 +116,13 @@ class ChannelFactory(HTTPFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         self.timeOut = IDLE_OF_PROXY if settings.TRUSTED_PROXIES else IDLE
-        # Behind proxies of ours every connection has a proxy's address: there the proxy has to count (deploy/nginx.conf).
-        self._most = 0 if settings.TRUSTED_PROXIES else settings.ADDRESS_MAX_CONNECTIONS + settings.ADDRESS_MAX_SOCKETS
+        # Behind proxies of ours every connection has a proxy's address: there the proxy has to
+        # count (deploy/nginx.conf).
+        self._most = (
+            0
+            if settings.TRUSTED_PROXIES
+            else settings.ADDRESS_MAX_CONNECTIONS + settings.ADDRESS_MAX_SOCKETS
+        )
 
     def buildProtocol(self, addr: Any) -> Any:
         address = client_address(addr.host, "")
@@ -119,7 +130,11 @@ class ChannelFactory(HTTPFactory):  # type: ignore[misc]
             return super().buildProtocol(addr)
         if time.monotonic() - self._said >= 60:
             self._said = time.monotonic()
-            logger.warning("%s has %d connections and gets no more (ADDRESS_MAX_CONNECTIONS)", address, self._most)
+            logger.warning(
+                "%s has %d connections and gets no more (ADDRESS_MAX_CONNECTIONS)",
+                address,
+                self._most,
+            )
         return Refusal()
 
 

@@ -74,7 +74,9 @@ def path(name: str, default: Path, shown: str) -> Path:
     if not value.strip():
         return readable(default, name)
     if value != value.strip():
-        raise ImproperlyConfigured(f"{name} {value!r} begins or ends with a blank; choose another folder.")
+        raise ImproperlyConfigured(
+            f"{name} {value!r} begins or ends with a blank; choose another folder."
+        )
     try:
         return readable(Path(value).expanduser().resolve(), name)
     except RuntimeError as error:  # from Path: a loop of links, or a user without a home
@@ -86,13 +88,12 @@ def path(name: str, default: Path, shown: str) -> Path:
 def readable(folder: Path, shown: str) -> Path:
     """Return `folder` when every part of the product reads its name alike. Raises ImproperlyConfigured otherwise.
 
-    supervisord expands a percent sign and splits command lines at quotes, as Redis does its configuration, which also takes an
-    asterisk or a bracket for a pattern; SQLAlchemy, which MLflow uses, ends a path at a question mark.
+    supervisord expands a percent sign and splits command lines at quotes, as Redis does its
+    configuration, which also takes an asterisk or a bracket for a pattern; SQLAlchemy, which MLflow
+    uses, ends a path at a question mark.
     """
     for character in str(folder):
         if character in UNREADABLE or unicodedata.category(character) in {"Cc", "Cs"}:
-            problem = (
-                f"{shown} {str(folder)!r} has {character!r} in its name, which not every part of it can read; choose another."
-            )
+            problem = f"{shown} {str(folder)!r} has {character!r} in its name, which not every part of it can read; choose another."
             raise ImproperlyConfigured(problem)
     return folder

@@ -18,19 +18,26 @@ from generator.web import views
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_AFTER = 5  # seconds
-OF_ANOTHER_SITE = ("Origin checking failed", "Referer checking failed")  # how Django's reasons begin
+OF_ANOTHER_SITE = (
+    "Origin checking failed",
+    "Referer checking failed",
+)  # how Django's reasons begin
 
 
 def database_busy(request: HttpRequest, exception: BaseException) -> HttpResponse:
     """Return the answer for a database that is busy or away. It asks the database nothing, and so knows nobody's name."""
-    logger.warning("%s %s: the database is busy or away: %s", request.method, request.path, exception)
+    logger.warning(
+        "%s %s: the database is busy or away: %s", request.method, request.path, exception
+    )
     if hasattr(request, "session"):
         request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
     response: HttpResponse
     if _wants_json(request):
         response = JsonResponse({"errors": {"__all__": ["The database is busy."]}}, status=503)
     else:
-        response = HttpResponse(render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503)
+        response = HttpResponse(
+            render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503
+        )
     response.headers["Retry-After"] = str(DATABASE_RETRY_AFTER)
     return response
 
@@ -38,7 +45,11 @@ def database_busy(request: HttpRequest, exception: BaseException) -> HttpRespons
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the answer for an error outside of a view: the session, for one, is saved after it."""
     error = sys.exc_info()[1]
-    return database_busy(request, error) if error and passing(error) else defaults.server_error(request)
+    return (
+        database_busy(request, error)
+        if error and passing(error)
+        else defaults.server_error(request)
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -53,12 +64,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Return the answer for a form whose origin or token is not right.
 
-    A page that is too old gets a new token, so that it can go on. A form of another site gets none; mostly it is of this very
-    site behind a proxy that nobody has named, and then the setting is what helps.
+    A page that is too old gets a new token, so that it can go on. A form of another site gets none;
+    mostly it is of this very site behind a proxy that nobody has named, and then the setting is
+    what helps.
     """
     foreign = reason.startswith(OF_ANOTHER_SITE)
     if foreign:
-        logger.warning("%s If that is this site behind a proxy, name its address in CSRF_TRUSTED_ORIGINS.", reason)
+        logger.warning(
+            "%s If that is this site behind a proxy, name its address in CSRF_TRUSTED_ORIGINS.",
+            reason,
+        )
     elif answer := views.form_too_old(request):
         return answer
     if not _wants_json(request):

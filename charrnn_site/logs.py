@@ -14,6 +14,10 @@ class RefusalsWithoutTraceback(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if passing(error) or isinstance(error, PermissionDenied) or record.name.startswith("django.security"):
+        if (
+            passing(error)
+            or isinstance(error, PermissionDenied)
+            or record.name.startswith("django.security")
+        ):
             record.exc_info = record.exc_text = None
         return True

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 
 def ContentSecurityPolicyMiddleware(get_response: View) -> View:
     """Send settings.SECURE_CSP with every page. Django 6 does this itself, under the same setting."""
-    policy = "; ".join(f"{directive} {' '.join(sources)}" for directive, sources in settings.SECURE_CSP.items())
+    policy = "; ".join(
+        f"{directive} {' '.join(sources)}" for directive, sources in settings.SECURE_CSP.items()
+    )
 
     def protected(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -45,12 +47,15 @@ class BusyDatabaseMiddleware(MiddlewareMixin):
 class CompressionMiddleware(GZipMiddleware):
     """Compress pages whose request brings nothing of its own into them.
 
-    Who can make a browser ask for pages, and sees how long the answers are, can guess a secret in a page by placing guesses
-    beside it: the better one fits, the shorter the page (BREACH). So no page is compressed that may show what the request
-    brought: a query, or a form. Django adds a random length and masks CSRF tokens besides. What is streamed stays as it is.
+    Who can make a browser ask for pages, and sees how long the answers are, can guess a secret in a
+    page by placing guesses beside it: the better one fits, the shorter the page (BREACH). So no
+    page is compressed that may show what the request brought: a query, or a form. Django adds a
+    random length and masks CSRF tokens besides. What is streamed stays as it is.
     """
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         if request.method != "GET" or request.META.get("QUERY_STRING") or response.streaming:
             return response
         compressed: HttpResponseBase = super().process_response(request, response)
@@ -65,7 +70,8 @@ async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:
 class BasePath:
     """Let the site lie under a path, whether the proxy before it takes that path off or not.
 
-    From here on every path has it, and root_path says so. What a request says of its root_path counts for nothing.
+    From here on every path has it, and root_path says so. What a request says of its root_path
+    counts for nothing.
     """
 
     def __init__(self, application: Application, base: str) -> None:
@@ -82,8 +88,8 @@ class BasePath:
 class SameOriginSockets:
     """Refuse (403, before accepting) a WebSocket whose Origin is not this very site: scheme, host and port.
 
-    A proxy that ends TLS makes the scheme look plain, unless HTTPS says that its word counts. Other origins are named in
-    CSRF_TRUSTED_ORIGINS, as for forms.
+    A proxy that ends TLS makes the scheme look plain, unless HTTPS says that its word counts. Other
+    origins are named in CSRF_TRUSTED_ORIGINS, as for forms.
     """
 
     def __init__(self, application: Application) -> None:
@@ -91,7 +97,9 @@ class SameOriginSockets:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if self._allowed(headers.get(b"origin", ""), headers.get(b"host", ""), _scheme(scope, headers)):
+        if self._allowed(
+            headers.get(b"origin", ""), headers.get(b"host", ""), _scheme(scope, headers)
+        ):
             await self.application(scope, receive, send)
         else:
             logger.warning(
@@ -128,4 +136,6 @@ def _covers(trusted: str, origin: str) -> bool:
         asked = urlsplit(origin)
     except ValueError:  # [ without ]
         return False
-    return asked.scheme == pattern.scheme and is_same_domain(asked.netloc, pattern.netloc.lstrip("*"))
+    return asked.scheme == pattern.scheme and is_same_domain(
+        asked.netloc, pattern.netloc.lstrip("*")
+    )

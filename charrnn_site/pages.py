@@ -19,12 +19,15 @@ _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="pages")
 class Pages(ASGIHandler):
     """Django's handler, with all middleware and the view in one go on one thread.
 
-    By itself it would go to a thread and back for each middleware, and make a thread and a connection for each request:
-    a fifth of what a visit, with its socket, cost the web process (docs/performance.md).
+    By itself it would go to a thread and back for each middleware, and make a thread and a
+    connection for each request: a fifth of what a visit, with its socket, cost the web process
+    (docs/performance.md).
     """
 
     def __init__(self) -> None:
-        super(ASGIHandler, self).__init__()  # ASGIHandler's own loads the middleware for the event loop
+        super(
+            ASGIHandler, self
+        ).__init__()  # ASGIHandler's own loads the middleware for the event loop
         self.load_middleware(is_async=False)
         self._answer = ServeStaticMiddleware(in_thread(self.get_response, _threads))
 

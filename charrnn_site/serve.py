@@ -23,7 +23,9 @@ class Server(daphne.server.Server):  # type: ignore[misc]
     """Has the kernel hold a whole school whose pages come back at once."""
 
     def __init__(self, *args: Any, endpoints: list[str], **options: Any) -> None:
-        super().__init__(*args, endpoints=[f"{endpoint}:backlog={BACKLOG}" for endpoint in endpoints], **options)
+        super().__init__(
+            *args, endpoints=[f"{endpoint}:backlog={BACKLOG}" for endpoint in endpoints], **options
+        )
 
 
 class CommandLine(CommandLineInterface):  # type: ignore[misc]
@@ -37,7 +39,10 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < OPEN_FILES and (hard >= OPEN_FILES or hard == resource.RLIM_INFINITY):
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
-    daphne.server.HTTPFactory, daphne.server.WebSocketFactory = ChannelFactory, SocketFactory  # daphne makes them by these names
+    daphne.server.HTTPFactory, daphne.server.WebSocketFactory = (
+        ChannelFactory,
+        SocketFactory,
+    )  # daphne makes them by these names
     CommandLine().run(sys.argv[1:])
 
 

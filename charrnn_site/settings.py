@@ -19,9 +19,12 @@ from charrnn_site import env
 BASE_DIR = env.readable(Path(__file__).resolve().parent.parent, "The project's folder")
 load_dotenv(BASE_DIR / ".env")
 
-# Where state lives -------------------------------------------------------------------------------------------------
+# Where state lives
+# -------------------------------------------------------------------------------------------------
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "data" / "var", "data/var")
-os.umask(0o077)  # it holds texts, sessions and password hashes: no process of ours makes a file for other users
+os.umask(
+    0o077
+)  # it holds texts, sessions and password hashes: no process of ours makes a file for other users
 BUNDLED_MODELS_DIR = BASE_DIR / "data" / "models"
 
 
@@ -39,21 +42,27 @@ def _kept(name: str, make: Any) -> str:
             whole.unlink()
         return file.read_text().strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"DATA_DIR {DATA_DIR} cannot be used ({error.strerror}); choose another folder.") from None
+        raise ImproperlyConfigured(
+            f"DATA_DIR {DATA_DIR} cannot be used ({error.strerror}); choose another folder."
+        ) from None
 
 
-# Web ---------------------------------------------------------------------------------------------------------------
+# Web
+# ---------------------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
 SECRET_KEY = env.text("SECRET_KEY") or _kept("secret-key", lambda: secrets.token_urlsafe(50))
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
-TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)  # of ours, each of which adds to X-Forwarded-For
+TRUSTED_PROXIES = env.integer(
+    "TRUSTED_PROXIES", 0
+)  # of ours, each of which adds to X-Forwarded-For
 BASE_PATH = env.path_prefix("BASE_PATH")  # "" for the whole host
 HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
 
-# A browser sends cookies to every port of a host. So copies side by side name theirs differently; all processes of one agree.
+# A browser sends cookies to every port of a host. So copies side by side name theirs differently;
+# all processes of one agree.
 _COPY = hmac.digest(SECRET_KEY.encode(), b"names of cookies", "sha256").hex()[:8]
 SESSION_COOKIE_NAME = f"session-{_COPY}"
 CSRF_COOKIE_NAME = f"csrf-{_COPY}"
@@ -139,7 +148,9 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = 60 * 60 * 24 * 365  # a visitor's history is theirs for a year
+SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = (
+    60 * 60 * 24 * 365
+)  # a visitor's history is theirs for a year
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"  # other paths of the host are other sites
 CSRF_FAILURE_VIEW = "charrnn_site.errors.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -164,14 +175,20 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
-# Database ----------------------------------------------------------------------------------------------------------
+# Database
+# ----------------------------------------------------------------------------------------------------------
 def _database_settings(url: str) -> dict[str, Any]:
     """Return what DATABASE_URL says; without one, a file in DATA_DIR, whose name no address could cut."""
     if not url:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "db.sqlite3")}
-    for mark, instead in {"#": "%23", **({"?": "%3F"} if url.startswith("sqlite:") else {})}.items():
+    for mark, instead in {
+        "#": "%23",
+        **({"?": "%3F"} if url.startswith("sqlite:") else {}),
+    }.items():
         if mark in url:
-            raise ImproperlyConfigured(f"DATABASE_URL holds a {mark}, at which an address is cut; write {instead} instead.")
+            raise ImproperlyConfigured(
+                f"DATABASE_URL holds a {mark}, at which an address is cut; write {instead} instead."
+            )
     try:
         return dict(dj_database_url.parse(url))
     except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError):
@@ -183,14 +200,16 @@ def _database_settings(url: str) -> dict[str, Any]:
 _database = _database_settings(env.text("DATABASE_URL"))
 DATABASES: dict[str, Any] = {"default": _database}
 if _database["ENGINE"].endswith("sqlite3"):
-    # Deferred transactions of several processes fail with "locked" at the first write; immediate ones wait their turn.
+    # Deferred transactions of several processes fail with "locked" at the first write; immediate
+    # ones wait their turn.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
-# Redis: broker, channel layer and stream log; disposable --------------------------------------------------------------
+# Redis: broker, channel layer and stream log; disposable
+# --------------------------------------------------------------
 
 
 def _redis_url() -> str:
@@ -204,25 +223,32 @@ def _redis_url() -> str:
 REDIS_URL = _redis_url()
 CHANNEL_LAYERS = {
     "default": {
-        # The core layer drops frames of a slow reader beyond 100; a socket timeout would close idle connections.
+        # The core layer drops frames of a slow reader beyond 100; a socket timeout would close idle
+        # connections.
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "charrnn"},
     }
 }
 
 CELERY_BROKER_URL = REDIS_URL
-CELERY_BROKER_TRANSPORT = "generator.redis_store.broker:Transport"  # Redis; what is no message of ours stops there
-CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if REDIS_URL.startswith("rediss:") else False
+CELERY_BROKER_TRANSPORT = (
+    "generator.redis_store.broker:Transport"  # Redis; what is no message of ours stops there
+)
+CELERY_BROKER_USE_SSL = (
+    {"ssl_cert_reqs": ssl.CERT_REQUIRED} if REDIS_URL.startswith("rediss:") else False
+)
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # nobody uses it, and whoever reaches Redis could
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_PUBLISH_RETRY = False  # a failed publish leaves the row queued, and housekeeping sends it again
+CELERY_TASK_PUBLISH_RETRY = (
+    False  # a failed publish leaves the row queued, and housekeeping sends it again
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "charrnn:",
-    # Seconds, by workers' own clocks, after which a message that was taken and not confirmed comes back. Nobody waits for that:
-    # what a dead worker held is sent again by its row.
+    # Seconds, by workers' own clocks, after which a message that was taken and not confirmed comes
+    # back. Nobody waits for that: what a dead worker held is sent again by its row.
     "visibility_timeout": 86_400,
     "socket_connect_timeout": 2,
     "socket_timeout": 2,
@@ -241,39 +267,55 @@ CELERY_BEAT_SCHEDULE = {  # without expiry, which would compare two machines' cl
     "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0},
 }
 
-# Models ------------------------------------------------------------------------------------------------------------
+# Models
+# ------------------------------------------------------------------------------------------------------------
 MLFLOW_TRACKING_URI = env.text("MLFLOW_TRACKING_URI") or f"sqlite:///{DATA_DIR / 'mlflow.db'}"
 VERSIONS_DIR = DATA_DIR / "versions"  # files of model versions by digest, fetched from the registry
-FETCHES_AT_ONCE = 2  # subprocesses that fetch versions, of all workers that share VERSIONS_DIR; each takes 240 MB
+FETCHES_AT_ONCE = (
+    2  # subprocesses that fetch versions, of all workers that share VERSIONS_DIR; each takes 240 MB
+)
 FETCH_TIMEOUT = 120.0  # seconds
 FETCH_FAILED_KEPT = 4.0  # seconds in which a version whose fetch failed is not asked for again
 FETCH_REFUSED_KEPT = 300.0  # the same after an answer that another try would not change
 ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
 ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1, maximum=256)
-ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096)  # each is a thread of a worker
+ENGINE_MAX_STREAMS = env.integer(
+    "ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096
+)  # each is a thread of a worker
 ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
 
-# Limits: each has its one definition here, used by forms, services and the worker ---------------------------------------
+# Limits: each has its one definition here, used by forms, services and the worker
+# ---------------------------------------
 PROMPT_MAX_LENGTH = env.integer("PROMPT_MAX_LENGTH", 2_000, minimum=1)
 GENERATION_MAX_LENGTH = env.integer("GENERATION_MAX_LENGTH", 20_000, minimum=1)
 GENERATION_DEADLINE = env.integer("GENERATION_DEADLINE", 600, minimum=1)  # seconds of writing
 GENERATION_MAX_FAILURES = env.integer("GENERATION_MAX_FAILURES", 3, minimum=1)
-GENERATION_MAX_ATTEMPTS = env.integer("GENERATION_MAX_ATTEMPTS", 20, minimum=1)  # restarts of workers count, too
+GENERATION_MAX_ATTEMPTS = env.integer(
+    "GENERATION_MAX_ATTEMPTS", 20, minimum=1
+)  # restarts of workers count, too
 TEMPERATURE_MAX = 5.0
 STOP_MAX_STRINGS = 16
 STOP_MAX_LENGTH = 40
 OWNER_MAX_ACTIVE = env.integer("OWNER_MAX_ACTIVE", 4, minimum=1)
 OWNER_SUBMITS_PER_MINUTE = env.integer("OWNER_SUBMITS_PER_MINUTE", 60, minimum=1)
 OWNER_MAX_SOCKETS = env.integer("OWNER_MAX_SOCKETS", 20, minimum=1)
-ADDRESS_SUBMITS_PER_MINUTE = env.integer("ADDRESS_SUBMITS_PER_MINUTE", 600, minimum=1)  # a class shares one address
+ADDRESS_SUBMITS_PER_MINUTE = env.integer(
+    "ADDRESS_SUBMITS_PER_MINUTE", 600, minimum=1
+)  # a class shares one address
 ADDRESS_SIGN_INS_PER_MINUTE = env.integer("ADDRESS_SIGN_INS_PER_MINUTE", 10, minimum=1)  # that fail
 ADDRESS_SIGN_UPS_PER_MINUTE = env.integer("ADDRESS_SIGN_UPS_PER_MINUTE", 30, minimum=1)
-PASSWORDS_AT_ONCE = env.integer("PASSWORDS_AT_ONCE", 1, minimum=1)  # that are hashed; each takes a core for half a second
+PASSWORDS_AT_ONCE = env.integer(
+    "PASSWORDS_AT_ONCE", 1, minimum=1
+)  # that are hashed; each takes a core for half a second
 PASSWORDS_WAITING = 6  # for their turn, of the threads of pages; the others serve those who have none to be looked at
 ADDRESS_MAX_SOCKETS = env.integer("ADDRESS_MAX_SOCKETS", 200, minimum=1)
-ADDRESS_MAX_CONNECTIONS = env.integer("ADDRESS_MAX_CONNECTIONS", 400, minimum=1)  # besides those; a browser keeps up to six
+ADDRESS_MAX_CONNECTIONS = env.integer(
+    "ADDRESS_MAX_CONNECTIONS", 400, minimum=1
+)  # besides those; a browser keeps up to six
 QUEUE_MAX_LENGTH = env.integer("QUEUE_MAX_LENGTH", 500, minimum=1)
-SOCKET_WINDOW = env.integer("SOCKET_WINDOW", 32_768, minimum=8_000)  # characters sent and not yet confirmed
+SOCKET_WINDOW = env.integer(
+    "SOCKET_WINDOW", 32_768, minimum=8_000
+)  # characters sent and not yet confirmed
 SOCKET_STALLED = 30.0  # seconds a full window may stay full
 SOCKET_MAX_FRAME = 4_096  # bytes of one message from a client
 SOCKET_MAX_MESSAGES_PER_SECOND = 20
@@ -281,20 +323,33 @@ HISTORY_PAGE_SIZE = 20
 
 WORKER_HEARTBEAT = 3.0  # seconds between heartbeats
 WORKER_SILENT = 10.0  # seconds without one after which a worker's generations are given to another
-DISPATCH_RETRY = 6.0  # seconds a row may wait in the queue before it is looked whether its message was lost
+DISPATCH_RETRY = (
+    6.0  # seconds a row may wait in the queue before it is looked whether its message was lost
+)
 LOG_KEEP = 3_600  # seconds a generation's frames stay in Redis without a new one
 LOG_KEEP_ENDED = 60  # seconds they stay once the row has the whole text
 
-# Logging -----------------------------------------------------------------------------------------------------------
+# Logging
+# -----------------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "filters": {"refusals": {"()": "charrnn_site.logs.RefusalsWithoutTraceback"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}},
-    "root": {"handlers": ["console"], "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}
+    },
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    },
     "loggers": {  # a line for each request to the server and each tick of the clock would hide the rest
         name: {"level": "WARNING"}
-        for name in ("daphne.http_protocol", "celery.app.trace", "celery.beat", "celery.worker.strategy")
+        for name in (
+            "daphne.http_protocol",
+            "celery.app.trace",
+            "celery.beat",
+            "celery.worker.strategy",
+        )
     },
 }

@@ -67,7 +67,9 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     readonly_fields = ("live",)
     ordering = ("-version",)
     actions = ("make_live",)
-    change_form_template = "admin/change_form.html"  # with its history, which is that of its switches
+    change_form_template = (
+        "admin/change_form.html"  # with its history, which is that of its switches
+    )
 
     @admin.display(description="live", ordering="is_live")
     def live(self, version: ModelVersion) -> str:
@@ -95,7 +97,9 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             return f"unreadable: {version.problem}"
         return f"no files: {version.files_problem}" if version.files_problem else "readable"
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """List the versions; when the registry is away, say since when, for then the list may lack some."""
         if request.method == "GET":
             registry = health.registry()
@@ -107,12 +111,18 @@ class ModelVersionAdmin(ReadOnlyAdmin):
                 self.message_user(request, said, messages.WARNING)
         return super().changelist_view(request, extra_context)
 
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Show the ledger's entries of this version, which are what happened to it."""
         switches: QuerySet[Promotion] = Promotion.objects.none()
         if object_id.isascii() and object_id.isdecimal() and len(object_id) < 10:
-            concerned = Q(to_version=object_id) | Q(from_version=object_id, outcome=Promotion.Outcome.DONE)
-            switches = Promotion.objects.filter(concerned).select_related("to_version", "from_version", "requested_by")
+            concerned = Q(to_version=object_id) | Q(
+                from_version=object_id, outcome=Promotion.Outcome.DONE
+            )
+            switches = Promotion.objects.filter(concerned).select_related(
+                "to_version", "from_version", "requested_by"
+            )
         title = "What happened to this version"
         context = {"title": title, "switches": switches[:SWITCHES_SHOWN], **(extra_context or {})}
         answer: HttpResponse = super().history_view(request, object_id, context)
@@ -126,16 +136,28 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         """The list of versions. Who may not switch and tries is refused here, for the admin keeps no record of it."""
         if "make_live" in request.GET.getlist("action"):
             return HttpResponseNotAllowed(["POST"])
-        if "make_live" in request.POST.getlist("action") and not self.has_promote_permission(request):
+        if "make_live" in request.POST.getlist("action") and not self.has_promote_permission(
+            request
+        ):
             self._refuse(request)
         answer: HttpResponse = self.admin_site.admin_view(self.changelist_view)(request)
         return answer
 
     def _refuse(self, request: HttpRequest) -> NoReturn:
-        named = [value for value in request.POST.getlist("_selected_action") if value.isascii() and value.isdecimal()]
+        named = [
+            value
+            for value in request.POST.getlist("_selected_action")
+            if value.isascii() and value.isdecimal()
+        ]
         user = request.user if isinstance(request.user, User) else None
-        evidence = "The user lacks the permission." if user else "Somebody who is not signed in asked for it."
-        for version in ModelVersion.objects.filter(pk__in=[value for value in named if len(value) < 10]):
+        evidence = (
+            "The user lacks the permission."
+            if user
+            else "Somebody who is not signed in asked for it."
+        )
+        for version in ModelVersion.objects.filter(
+            pk__in=[value for value in named if len(value) < 10]
+        ):
             versions.promotion_refused(version=version, user=user, evidence=evidence)
         raise PermissionDenied("You may not switch the live model.")
 
@@ -164,12 +186,20 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     def _say_outcome(self, request: HttpRequest, promotion: Promotion) -> None:
         version = f"Version {promotion.to_version.version}"
         if promotion.outcome == Promotion.Outcome.DONE:
-            self.message_user(request, f"{version} is live. Texts under way end on their own version.", messages.SUCCESS)
+            self.message_user(
+                request,
+                f"{version} is live. Texts under way end on their own version.",
+                messages.SUCCESS,
+            )
         elif promotion.outcome == Promotion.Outcome.REFUSED:
             said = format_html("{} was not made live: {}", version, foreign(promotion.evidence))
             self.message_user(request, said, messages.ERROR)
         else:
-            self.message_user(request, f"{version} is being checked; the ledger will say how it went.", messages.WARNING)
+            self.message_user(
+                request,
+                f"{version} is being checked; the ledger will say how it went.",
+                messages.WARNING,
+            )
 
 
 def _outcome(promotion: Promotion) -> Promotion:
@@ -203,14 +233,25 @@ class PromotionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="reason or evidence")
     def why(self, promotion: Promotion) -> SafeString:
-        return format_html_join(" ", "<bdi>{}</bdi>", ((text,) for text in (promotion.reason, promotion.evidence) if text))
+        return format_html_join(
+            " ",
+            "<bdi>{}</bdi>",
+            ((text,) for text in (promotion.reason, promotion.evidence) if text),
+        )
 
 
 @admin.register(Generation)
 class GenerationAdmin(ReadOnlyAdmin):
     """What was asked for and written."""
 
-    list_display = ("created_at", "state", "version_shown", "owner_shown", "prompt_start", "length_shown")
+    list_display = (
+        "created_at",
+        "state",
+        "version_shown",
+        "owner_shown",
+        "prompt_start",
+        "length_shown",
+    )
     list_filter = ("state", "model_version")
     search_fields = ("prompt", "text")
     search_help_text = "Searches prompts and texts. Case and accents make no difference."
@@ -218,10 +259,34 @@ class GenerationAdmin(ReadOnlyAdmin):
     list_select_related = ("model_version", "user")
     show_full_result_count = False
     fieldsets = (
-        (None, {"fields": ("owner_shown", "prompt", "text", "unknown_characters", "state", "finish_reason", "error")}),
+        (
+            None,
+            {
+                "fields": (
+                    "owner_shown",
+                    "prompt",
+                    "text",
+                    "unknown_characters",
+                    "state",
+                    "finish_reason",
+                    "error",
+                )
+            },
+        ),
         (
             "Asked for",
-            {"fields": ("length_shown", "temperature", "top_k", "top_p", "stop_shown", "seed", "model_version", "parent")},
+            {
+                "fields": (
+                    "length_shown",
+                    "temperature",
+                    "top_k",
+                    "top_p",
+                    "stop_shown",
+                    "seed",
+                    "model_version",
+                    "parent",
+                )
+            },
         ),
         (
             "How it went",
@@ -249,7 +314,11 @@ class GenerationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="owner")
     def owner_shown(self, generation: Generation) -> SafeString:
-        return foreign(str(generation.user)) if generation.user else format_html("visitor {}", generation.visitor[:8])
+        return (
+            foreign(str(generation.user))
+            if generation.user
+            else format_html("visitor {}", generation.visitor[:8])
+        )
 
     @admin.display(description="prompt")
     def prompt_start(self, generation: Generation) -> SafeString:
@@ -261,7 +330,12 @@ class GenerationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="stop strings")
     def stop_shown(self, generation: Generation) -> SafeString | str:
-        return format_html_join(" ", "<code><bdi>{}</bdi></code>", ((stop,) for stop in generation.stop)) or "–"
+        return (
+            format_html_join(
+                " ", "<code><bdi>{}</bdi></code>", ((stop,) for stop in generation.stop)
+            )
+            or "–"
+        )
 
     @admin.display(description="stop asked for")
     def stop_asked_for(self, generation: Generation) -> str:

@@ -36,7 +36,9 @@ class AdmissionError(Exception):
         """What happened, and what happens next."""
         if not self.retry_after:
             return str(self)
-        return f"{self} Try again in {self.retry_after} second{'' if self.retry_after == 1 else 's'}."
+        return (
+            f"{self} Try again in {self.retry_after} second{'' if self.retry_after == 1 else 's'}."
+        )
 
     def answer(self, response: Response) -> Response:
         """Give a response the status of this refusal, and the time after which it is none."""
@@ -58,13 +60,18 @@ class KeyUsed(AdmissionError):
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("This form has made another text already. Send it again to make this one, too.", retry_after=0)
+        super().__init__(
+            "This form has made another text already. Send it again to make this one, too.",
+            retry_after=0,
+        )
 
 
 @contextmanager
 def address_counted(address: str) -> Iterator[None]:
     """Count a submit of an address for a minute, unless it ends with an error: the first door, before any row is locked."""
-    with counted(SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Very many texts were sent"):
+    with counted(
+        SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Very many texts were sent"
+    ):
         yield
 
 
@@ -84,17 +91,22 @@ def counted(what: str, address: str, limit: int, much: str) -> Iterator[None]:
 def admit(owner: Owner) -> ModelVersion:
     """Count a submit and return the live version. Raises AdmissionError when limits are reached or no version is live.
 
-    To be called in the transaction that stores the generation: the lock makes counting and storing one step for all submits.
+    To be called in the transaction that stores the generation: the lock makes counting and storing
+    one step for all submits.
     """
     live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
     if live is None:
-        raise AdmissionError("No model is live yet. The staff can make one live in the admin.", retry_after=30)
+        raise AdmissionError(
+            "No model is live yet. The staff can make one live in the admin.", retry_after=30
+        )
     now = clock.now()
     submits_forget(now)
     _limit_a_minute(owner, now)
     under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
     if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
-        raise TooMany(f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one.")
+        raise TooMany(
+            f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one."
+        )
     if under_way.count() >= settings.QUEUE_MAX_LENGTH:
         raise AdmissionError("Very many texts are waiting to be written.", retry_after=15)
     Submit.objects.create(created_at=now, **owner.fields)
@@ -109,7 +121,13 @@ def submits_forget(now: datetime) -> None:
 def _limit_a_minute(owner: Owner, now: datetime) -> None:
     """Refuse a submit above the owner's limit until the oldest of the last minute is a minute old."""
     limit = settings.OWNER_SUBMITS_PER_MINUTE
-    latest = Submit.objects.filter(**owner.fields).values_list("created_at", flat=True).order_by("-created_at")[:limit]
+    latest = (
+        Submit.objects.filter(**owner.fields)
+        .values_list("created_at", flat=True)
+        .order_by("-created_at")[:limit]
+    )
     if len(latest) == limit:
         wait = (latest[limit - 1] + MINUTE - now).total_seconds()
-        raise TooMany(f"You have sent {limit} texts within a minute, which is as many as one may.", wait)
+        raise TooMany(
+            f"You have sent {limit} texts within a minute, which is as many as one may.", wait
+        )

@@ -1,6 +1,7 @@
 """The database's clock. Machines' clocks differ, so what one writes and another compares is told by the one they share.
 
-Inside a query that is Django's `Now()`, which is read when the query runs, however long it had to wait for a lock.
+Inside a query that is Django's `Now()`, which is read when the query runs, however long it had to
+wait for a lock.
 """
 
 from __future__ import annotations

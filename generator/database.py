@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.db import InterfaceError, OperationalError
 
-# SQLite: another connection holds the lock (PROTOCOL: while the write-ahead log is opened), or the file cannot be opened now.
-# A missing column, a full disk or a read-only file are OperationalErrors to Python as well, and stay what they are.
+# SQLite: another connection holds the lock (PROTOCOL: while the write-ahead log is opened), or the
+# file cannot be opened now. A missing column, a full disk or a read-only file are OperationalErrors
+# to Python as well, and stay what they are.
 SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_CANTOPEN")
 
-# PostgreSQL, by SQLSTATE: the connection is lost (class 08), the server shuts down, crashed or starts (57P01 to 57P03), has no
-# connection left (53300), gave up one of two transactions (40001, 40P01), or a lock was not to be had in time (55P03).
+# PostgreSQL, by SQLSTATE: the connection is lost (class 08), the server shuts down, crashed or
+# starts (57P01 to 57P03), has no connection left (53300), gave up one of two transactions (40001,
+# 40P01), or a lock was not to be had in time (55P03).
 POSTGRES_PASSING = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "40001", "40P01", "55P03")
 
 

@@ -192,11 +192,15 @@ def parse_client_message(text: str | None, max_bytes: int) -> ClientCancel | Cli
     match message:
         case {"type": "cancel"}:
             return {"type": "cancel"}
-        case {"type": "ack", "offset": int(offset)} if not isinstance(offset, bool) and 0 <= offset < OFFSET_LIMIT:
+        case {"type": "ack", "offset": int(offset)} if (
+            not isinstance(offset, bool) and 0 <= offset < OFFSET_LIMIT
+        ):
             return {"type": "ack", "offset": offset}
         case {"type": "ack"}:
             raise ClientError("bad_offset", "`offset` is a whole number of characters, 0 or more.")
-    raise ClientError("unknown_type", 'Understood are {"type": "cancel"} and {"type": "ack", "offset": 0}.')
+    raise ClientError(
+        "unknown_type", 'Understood are {"type": "cancel"} and {"type": "ack", "offset": 0}.'
+    )
 
 
 def _refuse_constant(name: str) -> None:

@@ -12,11 +12,15 @@ from generator.models import Worker
 FORGOTTEN = 3_600.0  # seconds without a heartbeat after which a row is of no use to anybody
 
 
-def heartbeat(*, worker_id: str, host: str, pid: int, versions: list[str], active: int, consumes: bool) -> None:
+def heartbeat(
+    *, worker_id: str, host: str, pid: int, versions: list[str], active: int, consumes: bool
+) -> None:
     """Say that a process is alive, and whether it takes tasks from its queue."""
     seen = {"versions_loaded": versions, "active_streams": active, "consumes": consumes}
     if not Worker.objects.filter(pk=worker_id).update(last_seen=Now(), host=host, pid=pid, **seen):
-        Worker.objects.create(pk=worker_id, host=host, pid=pid, started_at=Now(), last_seen=Now(), **seen)
+        Worker.objects.create(
+            pk=worker_id, host=host, pid=pid, started_at=Now(), last_seen=Now(), **seen
+        )
 
 
 def alive() -> QuerySet[Worker]:

@@ -61,8 +61,11 @@ class ModelVersion(models.Model):
     created_at = models.DateTimeField()
     synced_at = models.DateTimeField()
     is_live = models.BooleanField(default=False)
-    problem = models.CharField(max_length=300, blank=True)  # why the registry's entry cannot be used; its other values stay
-    # Why its files cannot be had, and until when nobody asks for them again. Without a reason the next try may find them.
+    problem = models.CharField(
+        max_length=300, blank=True
+    )  # why the registry's entry cannot be used; its other values stay
+    # Why its files cannot be had, and until when nobody asks for them again. Without a reason the
+    # next try may find them.
     files_problem = models.CharField(max_length=300, blank=True)
     files_retry_at = models.DateTimeField(null=True)
 
@@ -70,8 +73,12 @@ class ModelVersion(models.Model):
         ordering = ("-version",)
         permissions = (("promote_modelversion", "Can make a model version live"),)
         constraints = (
-            models.UniqueConstraint(fields=("name", "version"), name="one_row_per_registry_version"),
-            models.UniqueConstraint(fields=("is_live",), condition=Q(is_live=True), name="one_live_version"),
+            models.UniqueConstraint(
+                fields=("name", "version"), name="one_row_per_registry_version"
+            ),
+            models.UniqueConstraint(
+                fields=("is_live",), condition=Q(is_live=True), name="one_live_version"
+            ),
         )
 
     def __str__(self) -> str:
@@ -81,7 +88,8 @@ class ModelVersion(models.Model):
     def lock_all(cls) -> list[ModelVersion]:
         """Lock every version until the transaction ends, and return them: one lock for submits and switches.
 
-        Locking just the live row would find no row at all on PostgreSQL when a switch commits while it waits.
+        Locking just the live row would find no row at all on PostgreSQL when a switch commits while
+        it waits.
         """
         return list(cls.objects.select_for_update(no_key=True).order_by("pk"))
 
@@ -102,11 +110,17 @@ class Promotion(models.Model):
         DONE = "done"
         REFUSED = "refused"
 
-    created_at = models.DateTimeField(db_default=Now())  # housekeeping compares it, on another machine perhaps
+    created_at = models.DateTimeField(
+        db_default=Now()
+    )  # housekeeping compares it, on another machine perhaps
     finished_at = models.DateTimeField(null=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    from_version = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
-    to_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotions")
+    from_version = models.ForeignKey(
+        ModelVersion, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    to_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="promotions"
+    )
     reason = models.CharField(max_length=300, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome.choices, default=Outcome.REQUESTED)
     evidence = models.TextField(blank=True)
@@ -140,7 +154,9 @@ class Worker(models.Model):
 class Submit(models.Model):
     """One accepted submit, kept for the minute in which it counts. A row of its own: deleting its text takes back nothing."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
+    )
     visitor = models.CharField(max_length=32, blank=True)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
@@ -157,12 +173,20 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
     def owned_by(self, owner: Owner | None) -> GenerationQuerySet:
         if owner is None or not (owner.user_id or owner.visitor):
             return self.none()
-        return self.filter(**owner.fields).defer("folded")  # as long as the text, and only compared in the database
+        return self.filter(**owner.fields).defer(
+            "folded"
+        )  # as long as the text, and only compared in the database
 
-    def owned_by_each(self, asked: Collection[tuple[Owner, uuid.UUID]]) -> dict[tuple[Owner, uuid.UUID], Generation]:
+    def owned_by_each(
+        self, asked: Collection[tuple[Owner, uuid.UUID]]
+    ) -> dict[tuple[Owner, uuid.UUID], Generation]:
         """Return by owner and id, in one query, what `owned_by` finds for each: what is another's is left out."""
         rows = self.defer("folded").in_bulk({generation_id for _, generation_id in asked})
-        return {(owner, key): row for owner, key in asked if (row := rows.get(key)) and row.owner == owner}
+        return {
+            (owner, key): row
+            for owner, key in asked
+            if (row := rows.get(key)) and row.owner == owner
+        }
 
     def held_by(self, generation_id: uuid.UUID, attempt: int) -> GenerationQuerySet:
         """The row as long as this attempt is its one writer; a stale attempt finds nothing."""
@@ -172,8 +196,8 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
 class Generation(models.Model):
     """A prompt, how to continue it, and what the model wrote.
 
-    The text is a pure function of model digest, prompt, parameters and seed, so a run that was cut short goes on from
-    `text` with the characters it would have written anyway.
+    The text is a pure function of model digest, prompt, parameters and seed, so a run that was cut
+    short goes on from `text` with the characters it would have written anyway.
     """
 
     class State(models.TextChoices):
@@ -192,10 +216,14 @@ class Generation(models.Model):
     ENDED = (State.DONE, State.CANCELLED, State.FAILED)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE
+    )
     visitor = models.CharField(max_length=32, blank=True)
     client_key = models.CharField(max_length=64, blank=True)
-    client_digest = models.CharField(max_length=64, blank=True, editable=False)  # of what was asked for under that key
+    client_digest = models.CharField(
+        max_length=64, blank=True, editable=False
+    )  # of what was asked for under that key
 
     prompt = models.TextField(blank=True)
     length = models.PositiveIntegerField()
@@ -204,16 +232,24 @@ class Generation(models.Model):
     top_p = models.FloatField(null=True, blank=True)
     stop = models.JSONField(default=list, blank=True)
     seed = SeedField()
-    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="generations")
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="generations"
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
+    )
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     finish_reason = models.CharField(max_length=20, blank=True)
     text = models.TextField(blank=True)
     unknown_characters = models.CharField(max_length=2_000, blank=True)
     error = models.CharField(max_length=500, blank=True)
-    note = models.CharField(max_length=200, blank=True)  # to whoever waits: why no character comes yet
-    folded = models.TextField(null=True, editable=False)  # prompt and text as generator/search.py looks through them
+    note = models.CharField(
+        max_length=200, blank=True
+    )  # to whoever waits: why no character comes yet
+    folded = models.TextField(
+        null=True, editable=False
+    )  # prompt and text as generator/search.py looks through them
     attempt = models.PositiveIntegerField(default=0)  # claims so far, for whatever reason
     failures = models.PositiveIntegerField(default=0)  # attempts that the model failed in
     worker_id = models.CharField(max_length=100, blank=True)
@@ -231,20 +267,31 @@ class Generation(models.Model):
         ordering = ("-created_at",)
         constraints = (
             models.CheckConstraint(
-                condition=Q(user__isnull=False, visitor="") | (Q(user__isnull=True) & ~Q(visitor="")), name="one_owner"
+                condition=Q(user__isnull=False, visitor="")
+                | (Q(user__isnull=True) & ~Q(visitor="")),
+                name="one_owner",
             ),
             models.UniqueConstraint(
-                fields=("user", "client_key"), condition=~Q(client_key="") & Q(user__isnull=False), name="one_submit_user"
+                fields=("user", "client_key"),
+                condition=~Q(client_key="") & Q(user__isnull=False),
+                name="one_submit_user",
             ),
             models.UniqueConstraint(
-                fields=("visitor", "client_key"), condition=~Q(client_key="") & ~Q(visitor=""), name="one_submit_visitor"
+                fields=("visitor", "client_key"),
+                condition=~Q(client_key="") & ~Q(visitor=""),
+                name="one_submit_visitor",
             ),
         )
         indexes = (
-            # A history in the order it is read. It names both columns of the owner, so that counting needs no row.
-            models.Index(fields=("user", "visitor", "-created_at", "-id"), name="generation_history"),
+            # A history in the order it is read. It names both columns of the owner, so that
+            # counting needs no row.
+            models.Index(
+                fields=("user", "visitor", "-created_at", "-id"), name="generation_history"
+            ),
             models.Index(fields=("state", "dispatched_at")),
-            models.Index(fields=("user", "visitor"), condition=Q(folded=None), name="generation_unfolded"),
+            models.Index(
+                fields=("user", "visitor"), condition=Q(folded=None), name="generation_unfolded"
+            ),
         )
 
     def __str__(self) -> str:

@@ -29,7 +29,9 @@ def request_owner(request: HttpRequest) -> Owner | None:
 
 def socket_owner(cookies: dict[str, str]) -> Owner | None:
     """Return the owner behind a socket's cookies as of now: the session is read again, so that a sign-out counts."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore(cookies.get(settings.SESSION_COOKIE_NAME, ""))
+    session = import_module(settings.SESSION_ENGINE).SessionStore(
+        cookies.get(settings.SESSION_COOKIE_NAME, "")
+    )
     user = get_user(cast("HttpRequest", SimpleNamespace(session=session)))
     return Owner(user_id=user.pk) if user.is_authenticated else visitor_of(cookies)
 
@@ -65,25 +67,32 @@ def remember_visitor(response: Response, owner: Owner) -> Response:
 
 def forget_visitor(response: HttpResponse) -> None:
     """End a visitor's cookie."""
-    response.delete_cookie(settings.VISITOR_COOKIE_NAME, path=settings.SESSION_COOKIE_PATH, samesite="Lax")
+    response.delete_cookie(
+        settings.VISITOR_COOKIE_NAME, path=settings.SESSION_COOKIE_PATH, samesite="Lax"
+    )
 
 
 def request_address(request: HttpRequest) -> str:
     """Return the address a request comes from, as limits count it."""
-    return client_address(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    return client_address(
+        request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+    )
 
 
 def scope_address(scope: dict[str, Any]) -> str:
     """Return the address a socket comes from, as limits count it."""
-    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    forwarded = [
+        value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
+    ]
     return client_address((scope.get("client") or [""])[0], ",".join(forwarded))
 
 
 def client_address(peer: str, forwarded: str) -> str:
     """Return an IPv4 address or the /64 of an IPv6 one, which is what one household has; empty when it is not known.
 
-    Each of our proxies adds the address it was asked from to X-Forwarded-For, so the entries count from the right. What
-    did not come through all of them, or is no address, says nothing; then whoever asked us directly counts.
+    Each of our proxies adds the address it was asked from to X-Forwarded-For, so the entries count
+    from the right. What did not come through all of them, or is no address, says nothing; then
+    whoever asked us directly counts.
     """
     entries = [entry.strip() for entry in forwarded.split(",")]
     through = settings.TRUSTED_PROXIES

@@ -1,7 +1,8 @@
 """Searching prompts and texts. What is looked through is a column of its own, in which case and accents are folded.
 
-A text is folded once, by housekeeping, after its end: a checkpoint each second then has nothing more to write. Until then
-`folded` is NULL, and a search folds the few such rows itself, so that it never depends on housekeeping.
+A text is folded once, by housekeeping, after its end: a checkpoint each second then has nothing
+more to write. Until then `folded` is NULL, and a search folds the few such rows itself, so that it
+never depends on housekeeping.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def matching(rows: QuerySet[Generation], query: str) -> QuerySet[Generation]:
 
 def texts_fold() -> int:
     """Fold texts that have ended; return how many. Their text changes no more."""
-    # Put so that no index of states fits better than the one of rows that are not folded, of which there are few.
+    # Put so that no index of states fits better than the one of rows that are not folded, of which
+    # there are few.
     rows = Generation.objects.filter(folded=None).exclude(state__in=Generation.UNDER_WAY).order_by()
     ended = list(rows.values_list("pk", "prompt", "text")[:FOLDED_AT_ONCE])
     if ended:

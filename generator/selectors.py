@@ -54,7 +54,9 @@ def watched_rows(asked: Collection[Watched]) -> dict[Watched, tuple[Generation, 
     return {key: (row, places.get(row.pk)) for key, row in rows.items()}
 
 
-def generation_list(owner: Owner | None, *, query: str = "", version: int | None = None, state: str = "") -> QuerySet[Generation]:
+def generation_list(
+    owner: Owner | None, *, query: str = "", version: int | None = None, state: str = ""
+) -> QuerySet[Generation]:
     """Return the owner's generations, newest first, with excerpts in place of whole texts."""
     rows: QuerySet[Generation] = Generation.objects.owned_by(owner)
     if query:
@@ -63,19 +65,33 @@ def generation_list(owner: Owner | None, *, query: str = "", version: int | None
         rows = rows.filter(model_version__version=version)
     if state in Generation.State.values:
         rows = rows.filter(state=state)
-    if query and len(few := list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True)[:FEW])) < FEW:
-        rows = Generation.objects.filter(pk__in=few)  # so that to count them and to show them needs no second search
+    if (
+        query
+        and len(few := list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True)[:FEW]))
+        < FEW
+    ):
+        rows = Generation.objects.filter(
+            pk__in=few
+        )  # so that to count them and to show them needs no second search
     return (
         rows.select_related("model_version")
         .defer("text", "prompt", "folded")
-        .annotate(prompt_excerpt=Left(F("prompt"), EXCERPT), text_excerpt=Left(F("text"), EXCERPT), text_length=Length("text"))
+        .annotate(
+            prompt_excerpt=Left(F("prompt"), EXCERPT),
+            text_excerpt=Left(F("text"), EXCERPT),
+            text_length=Length("text"),
+        )
         .order_by("-created_at", "-pk")
     )
 
 
 def generations_active(owner: Owner | None) -> list[dict[str, str]]:
     """Return the owner's texts that wait or are being written and were not stopped, the oldest first, with their addresses."""
-    rows = Generation.objects.owned_by(owner).exclude(state__in=Generation.ENDED).filter(cancel_requested=False)
+    rows = (
+        Generation.objects.owned_by(owner)
+        .exclude(state__in=Generation.ENDED)
+        .filter(cancel_requested=False)
+    )
     named = rows.order_by("created_at", "pk").values_list("pk", Left(F("prompt"), EXCERPT_SHORT))
     return [
         {
@@ -90,17 +106,32 @@ def generations_active(owner: Owner | None) -> list[dict[str, str]]:
 
 def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:
     """Return the place of each that waits: 1 for the next a worker will take, counting up. One query; the queue is bounded."""
-    waiting = [generation for generation in generations if generation.state == Generation.State.QUEUED]
+    waiting = [
+        generation for generation in generations if generation.state == Generation.State.QUEUED
+    ]
     if not waiting:
         return {}
-    queue = sorted(Generation.objects.filter(state=Generation.State.QUEUED).values_list("created_at", flat=True))
+    queue = sorted(
+        Generation.objects.filter(state=Generation.State.QUEUED).values_list(
+            "created_at", flat=True
+        )
+    )
     return {generation.pk: bisect_left(queue, generation.created_at) + 1 for generation in waiting}
 
 
 def replay_verdict(generation: Generation) -> str:
     """Return "identical" or "different" when this repeats its parent's parameters and both ended, else an empty text."""
     parent = generation.parent
-    names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed", "model_version_id")
+    names = (
+        "prompt",
+        "length",
+        "temperature",
+        "top_k",
+        "top_p",
+        "stop",
+        "seed",
+        "model_version_id",
+    )
     if parent is None or any(getattr(parent, name) != getattr(generation, name) for name in names):
         return ""
     if not (parent.state == generation.state == Generation.State.DONE):

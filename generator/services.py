@@ -1,6 +1,7 @@
 """Writes to generations. Views, consumers, tasks and commands call these and hold no rules of their own.
 
-Every change of state is a conditional UPDATE: of two that compete, one finds no row and does nothing.
+Every change of state is a conditional UPDATE: of two that compete, one finds no row and does
+nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Parameters:
     def digest(self) -> str:
         """SHA-256 of all that was asked for: what tells the second sending of a form from another form under the same key."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = json.dumps({name: getattr(value, "pk", value) for name, value in values.items()}, default=str)
+        plain = json.dumps(
+            {name: getattr(value, "pk", value) for name, value in values.items()}, default=str
+        )
         return hashlib.sha256(plain.encode()).hexdigest()
 
 
@@ -69,11 +72,13 @@ def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
     )
 
 
-def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = "", address: str = "") -> Generation:
+def generation_start(
+    *, owner: Owner, parameters: Parameters, client_key: str = "", address: str = ""
+) -> Generation:
     """Store a generation and send it to the workers. A repeated `client_key` returns the one already made.
 
-    Raises AdmissionError when limits are reached, also that of the `address` it comes from, no version is live, or the key
-    has made another text.
+    Raises AdmissionError when limits are reached, also that of the `address` it comes from, no
+    version is live, or the key has made another text.
     """
     if existing := _submitted_before(owner, client_key, parameters):
         return existing
@@ -107,7 +112,11 @@ def generation_start(*, owner: Owner, parameters: Parameters, client_key: str = 
 
 def _submitted_before(owner: Owner, client_key: str, parameters: Parameters) -> Generation | None:
     """Return what the key has made already. Raises KeyUsed when that was asked for in other words."""
-    existing = Generation.objects.owned_by(owner).filter(client_key=client_key).first() if client_key else None
+    existing = (
+        Generation.objects.owned_by(owner).filter(client_key=client_key).first()
+        if client_key
+        else None
+    )
     if existing and existing.client_digest not in {"", parameters.digest}:
         raise admission.KeyUsed
     return existing
@@ -126,7 +135,8 @@ def dispatch(generation_id: UUID) -> bool:
 def generation_cancel(*, generation: Generation) -> None:
     """Stop a generation; what was written stays. One that has ended already is left as it is."""
     row = Generation.objects.filter(pk=generation.pk)
-    # The wish goes first: whoever changes the state next sees it, so that it cannot fall between two states.
+    # The wish goes first: whoever changes the state next sees it, so that it cannot fall between
+    # two states.
     if not row.filter(state__in=(State.QUEUED, State.RUNNING)).update(cancel_requested=True):
         return
     if not end_cancelled(row.filter(state=State.QUEUED)):
@@ -164,7 +174,11 @@ def generation_claim(*, generation_id: UUID, worker_id: str) -> Generation | Non
             worker_id=worker_id,
             started_at=Coalesce(F("started_at"), timezone.now()),
         )
-        return Generation.objects.select_related("model_version").get(pk=generation_id) if claimed else None
+        return (
+            Generation.objects.select_related("model_version").get(pk=generation_id)
+            if claimed
+            else None
+        )
 
 
 def generation_note_unknown(*, generation: Generation, characters: str) -> None:
@@ -201,16 +215,23 @@ def generations_checkpoint(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
 def generation_finish(*, progress: Progress, state: str, reason: str, error: str = "") -> bool:
     """Write the final row. False: this attempt no longer holds it, and nothing was written."""
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
-    changes = {"text": progress.text, "finished_at": timezone.now(), "error": error[:500], **_first(progress)}
+    changes = {
+        "text": progress.text,
+        "finished_at": timezone.now(),
+        "error": error[:500],
+        **_first(progress),
+    }
     return bool(held.update(state=state, finish_reason=reason, **changes))
 
 
-def generation_requeue(*, progress: Progress, failed: bool = False, note: str = "", after: float = 0) -> bool:
+def generation_requeue(
+    *, progress: Progress, failed: bool = False, note: str = "", after: float = 0
+) -> bool:
     """Give a running generation back, with what was written so far, and send it to the workers again.
 
-    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at once.
-    One whose cancel was asked for ends here. `failed` counts the attempt as one that the model failed in. False: this
-    attempt no longer holds the row, and nothing was written.
+    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at
+    once. One whose cancel was asked for ends here. `failed` counts the attempt as one that the
+    model failed in. False: this attempt no longer holds the row, and nothing was written.
     """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     written = {"text": progress.text, **_first(progress)}
@@ -235,7 +256,9 @@ def generation_attempt_failed(*, progress: Progress, error: str, after: float = 
         generation_finish(progress=progress, state=State.FAILED, reason="error", error=error)
     else:
         tries = f"trying again, {(failures or 0) + 2} of {settings.GENERATION_MAX_FAILURES}"
-        generation_requeue(progress=progress, failed=True, note=f"{error[:150].rstrip('.')}; {tries}", after=after)
+        generation_requeue(
+            progress=progress, failed=True, note=f"{error[:150].rstrip('.')}; {tries}", after=after
+        )
 
 
 def _first(progress: Progress) -> dict[str, Any]:

@@ -27,7 +27,8 @@ TICKS_APART = 1.0  # seconds
 LOOK = 0.05  # seconds between looks whether to stop while the model is loaded
 
 
-# Confirmed at its end: a worker then takes no more messages than it has threads, and leaves the others to others.
+# Confirmed at its end: a worker then takes no more messages than it has threads, and leaves the
+# others to others.
 @shared_task(acks_late=True)
 def generate(generation_id: str) -> None:
     """Write one generation; a second delivery of the same id finds nothing to claim."""
@@ -54,7 +55,9 @@ def requeue() -> None:
         return
     _last_look[0] = time.monotonic()
     host, pid = socket.gethostname(), os.getpid()
-    heartbeats.heartbeat(worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True)
+    heartbeats.heartbeat(
+        worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True
+    )
     heartbeats.forget_silent()
     if count := housekeeping.requeue_lost():
         logger.warning("gave back %d generations of silent workers", count)
@@ -139,7 +142,9 @@ def start_runtime(sender: Any, **_: object) -> None:
         from generator.worker.runtime import runtime
 
         ready = runtime().start()
-        while not ready(LOOK):  # here and not in one go: this thread is the one that hears of a stop
+        while not ready(
+            LOOK
+        ):  # here and not in one go: this thread is the one that hears of a stop
             maybe_shutdown()
         sender.hub.call_soon(runtime().consuming)
         sender.hub.call_repeatedly(1.0, runtime().consuming)

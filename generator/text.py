@@ -33,10 +33,15 @@ def _unescape(match: re.Match[str]) -> str:
 def folded(text: str) -> str:
     """Return `text` as a search compares it: case, accents and compatible forms (full width, ligatures) make no difference.
 
-    Of combining marks only accents go, those above, below and through a letter; marks that are half of a letter stay.
+    Of combining marks only accents go, those above, below and through a letter; marks that are half
+    of a letter stay.
     """
     plain = plain_newlines(text)
     if plain.isascii():
         return plain.lower()
-    letters = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if unicodedata.combining(letter) < _ACCENTS)
+    letters = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", plain)
+        if unicodedata.combining(letter) < _ACCENTS
+    )
     return unicodedata.normalize("NFKC", letters.casefold())

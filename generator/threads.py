@@ -23,7 +23,9 @@ class _InThread(SyncToAsync[P, R]):
     """Each thread keeps its connection, as long as it works: to open one costs several times as much as a query."""
 
     def thread_handler(self, *args: Any, **kwargs: Any) -> Any:
-        if connection.connection is not None and not connection.is_usable():  # a server that was restarted
+        if (
+            connection.connection is not None and not connection.is_usable()
+        ):  # a server that was restarted
             connection.close()
         try:
             return super().thread_handler(*args, **kwargs)  # type: ignore[no-untyped-call]
@@ -32,15 +34,20 @@ class _InThread(SyncToAsync[P, R]):
                 connection.close()
 
 
-def in_thread(function: Callable[P, R], threads: ThreadPoolExecutor = _threads) -> Callable[P, Awaitable[R]]:
+def in_thread(
+    function: Callable[P, R], threads: ThreadPoolExecutor = _threads
+) -> Callable[P, Awaitable[R]]:
     """Return `function` as a coroutine function that runs on one of `threads`. It must leave no transaction open."""
-    return cast("Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=threads))
+    return cast(
+        "Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=threads)
+    )
 
 
 class Batched(Generic[K, R]):
     """Reads what many ask for in one go: three hundred sockets look at their rows every second, and all at once after a restart.
 
-    Who asks while a read is under way is answered by the next one, so nobody sees rows older than their question.
+    Who asks while a read is under way is answered by the next one, so nobody sees rows older than
+    their question.
     """
 
     def __init__(self, read: Callable[[list[K]], dict[K, R]]) -> None:

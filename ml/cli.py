@@ -30,7 +30,11 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted")
     except OSError as error:
-        sys.exit(f"error: {error.filename}: {error.strerror}" if error.filename and error.strerror else f"error: {error}")
+        sys.exit(
+            f"error: {error.filename}: {error.strerror}"
+            if error.filename and error.strerror
+            else f"error: {error}"
+        )
     except Exception as error:
         if type(error).__module__.startswith("ml."):
             sys.exit(f"error: {error}")
@@ -46,11 +50,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
 
-    register = commands.add_parser("register", help="register a version folder in the registry at MLFLOW_TRACKING_URI")
+    register = commands.add_parser(
+        "register", help="register a version folder in the registry at MLFLOW_TRACKING_URI"
+    )
     register.add_argument("folder", type=Path)
     register.set_defaults(command=_register)
 
-    fetch = commands.add_parser("fetch", help="copy the files of a registered version from the registry, verified")
+    fetch = commands.add_parser(
+        "fetch", help="copy the files of a registered version from the registry, verified"
+    )
     fetch.add_argument("--version", type=int, required=True)
     fetch.add_argument("--out", type=Path, required=True)
     fetch.set_defaults(command=_fetch)
@@ -61,17 +69,38 @@ def _add_corpus(commands: Any) -> None:
     corpus = commands.add_parser("corpus", help="fetch books, and make training data of texts")
     parts = corpus.add_subparsers(required=True, metavar="COMMAND")
 
-    fetch = parts.add_parser("fetch", help="download the books of a list, politely; goes on where it was cut off")
+    fetch = parts.add_parser(
+        "fetch", help="download the books of a list, politely; goes on where it was cut off"
+    )
     fetch.add_argument("--out", type=Path, required=True, help="folder for the texts")
-    fetch.add_argument("--catalog", type=Path, default=BOOKS, help="list of books (id, title, author); 99 by default")
-    fetch.add_argument("--mirror", help="folder or address with <id>.txt, or address with {id}; Project Gutenberg by default")
-    fetch.add_argument("--pause", type=float, default=2.0, help="seconds between two downloads (default: 2)")
+    fetch.add_argument(
+        "--catalog",
+        type=Path,
+        default=BOOKS,
+        help="list of books (id, title, author); 99 by default",
+    )
+    fetch.add_argument(
+        "--mirror",
+        help="folder or address with <id>.txt, or address with {id}; Project Gutenberg by default",
+    )
+    fetch.add_argument(
+        "--pause", type=float, default=2.0, help="seconds between two downloads (default: 2)"
+    )
     fetch.set_defaults(command=_corpus_fetch)
 
-    build = parts.add_parser("build", help="make training data of a folder of texts, or of one text file")
-    build.add_argument("--source", type=Path, required=True, help="a .txt file, or a folder of them; catalog.csv names its books")
+    build = parts.add_parser(
+        "build", help="make training data of a folder of texts, or of one text file"
+    )
+    build.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        help="a .txt file, or a folder of them; catalog.csv names its books",
+    )
     build.add_argument("--out", type=Path, required=True, help="corpus folder to write")
-    build.add_argument("--keep-lines", action="store_true", help="leave hard-wrapped lines as they are")
+    build.add_argument(
+        "--keep-lines", action="store_true", help="leave hard-wrapped lines as they are"
+    )
     build.set_defaults(command=_corpus_build)
 
 
@@ -84,38 +113,80 @@ def _add_train(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     train.add_argument("--corpus", type=Path, required=True, help="corpus folder")
-    train.add_argument("--run", type=Path, required=True, help="run folder; an existing run is continued")
-    train.add_argument("--register", action="store_true", help="at the end make a version of the best snapshot and register it")
+    train.add_argument(
+        "--run", type=Path, required=True, help="run folder; an existing run is continued"
+    )
+    train.add_argument(
+        "--register",
+        action="store_true",
+        help="at the end make a version of the best snapshot and register it",
+    )
     train.add_argument("--title", default="", help="of the registered version, for people")
     for option in dataclasses.fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
         choices = option.metadata["choices"] or None
-        train.add_argument(flag, type=type(option.default), default=option.default, choices=choices, help=option.metadata["help"])
+        train.add_argument(
+            flag,
+            type=type(option.default),
+            default=option.default,
+            choices=choices,
+            help=option.metadata["help"],
+        )
     train.set_defaults(command=_train)
 
 
 def _add_export(commands: Any) -> None:
-    export = commands.add_parser("export", help="make a model version, ready to serve, of a training run")
-    export.add_argument("--corpus", type=Path, required=True, help="corpus folder the run was trained on")
+    export = commands.add_parser(
+        "export", help="make a model version, ready to serve, of a training run"
+    )
+    export.add_argument(
+        "--corpus", type=Path, required=True, help="corpus folder the run was trained on"
+    )
     export.add_argument("--run", type=Path, required=True, help="run folder")
-    export.add_argument("--chars", type=int, required=True, help="take the snapshot nearest to this many characters")
-    export.add_argument("--out", type=Path, required=True, help="version folder to write, new or empty")
-    export.add_argument("--title", required=True, help='for people, such as "2x512 after 12 M characters"')
-    export.add_argument("--validation-chars", type=int, help="validate on the first so many only; the whole split otherwise")
+    export.add_argument(
+        "--chars", type=int, required=True, help="take the snapshot nearest to this many characters"
+    )
+    export.add_argument(
+        "--out", type=Path, required=True, help="version folder to write, new or empty"
+    )
+    export.add_argument(
+        "--title", required=True, help='for people, such as "2x512 after 12 M characters"'
+    )
+    export.add_argument(
+        "--validation-chars",
+        type=int,
+        help="validate on the first so many only; the whole split otherwise",
+    )
     export.add_argument("--threads", type=int, default=2)
     export.set_defaults(command=_export)
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="measure how well a model version predicts a text")
-    evaluate.add_argument("--model", required=True, help="version folder, or a registry version such as 3 or champion")
+    evaluate = commands.add_parser(
+        "evaluate", help="measure how well a model version predicts a text"
+    )
+    evaluate.add_argument(
+        "--model", required=True, help="version folder, or a registry version such as 3 or champion"
+    )
     what = evaluate.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", type=Path, help="UTF-8 text file, cleaned as the version's corpus was")
-    what.add_argument("--corpus", type=Path, help="corpus folder, of which the validation split is read")
-    evaluate.add_argument("--raw", action="store_true", help="with --text: the file as it is, with licence and wrapped lines")
-    evaluate.add_argument("--per-book", action="store_true", help="with --corpus: also each book by itself")
+    what.add_argument(
+        "--text", type=Path, help="UTF-8 text file, cleaned as the version's corpus was"
+    )
+    what.add_argument(
+        "--corpus", type=Path, help="corpus folder, of which the validation split is read"
+    )
+    evaluate.add_argument(
+        "--raw",
+        action="store_true",
+        help="with --text: the file as it is, with licence and wrapped lines",
+    )
+    evaluate.add_argument(
+        "--per-book", action="store_true", help="with --corpus: also each book by itself"
+    )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    evaluate.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="int8 is what serves")
+    evaluate.add_argument(
+        "--precision", choices=("int8", "fp32"), default="int8", help="int8 is what serves"
+    )
     evaluate.add_argument("--threads", type=int, default=2)
     evaluate.set_defaults(command=_evaluate)
 
@@ -159,13 +230,20 @@ def _train(arguments: argparse.Namespace) -> None:
     from ml.training.tracking import Tracker
     from ml.training.trainer import Trainer
 
-    config = TrainConfig(**{option.name: getattr(arguments, option.name) for option in dataclasses.fields(TrainConfig)})
+    config = TrainConfig(
+        **{
+            option.name: getattr(arguments, option.name)
+            for option in dataclasses.fields(TrainConfig)
+        }
+    )
     uri = _tracking_uri() if arguments.register else os.environ.get("MLFLOW_TRACKING_URI", "")
     tracker = Tracker(uri, arguments.run) if uri else None
     corpus = Corpus.open(arguments.corpus)
     trainer = Trainer(config, corpus, arguments.run, tracker)
     loss = trainer.run()
-    print(f"{trainer.chars:,} characters, {trainer.seconds / 60:.1f} minutes, validation {loss:.4f} nats/char")
+    print(
+        f"{trainer.chars:,} characters, {trainer.seconds / 60:.1f} minutes, validation {loss:.4f} nats/char"
+    )
     if not trainer.finished:
         print("stopped before the end; the same command goes on from here")
     elif tracker and arguments.register:
@@ -207,7 +285,9 @@ def _registry() -> Registry:
 def _tracking_uri() -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
-        sys.exit("error: set MLFLOW_TRACKING_URI to the registry, such as sqlite:///data/var/mlflow.db")
+        sys.exit(
+            "error: set MLFLOW_TRACKING_URI to the registry, such as sqlite:///data/var/mlflow.db"
+        )
     return uri
 
 
@@ -239,19 +319,27 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     with found_version(arguments.model) as version:
         judge = Judge(version, precision=arguments.precision, threads=arguments.threads)
     if arguments.text:
-        values = {"read_as": _read_as(judge.join_lines, arguments.raw), **_values(judge.text(arguments.text, raw=arguments.raw))}
+        values = {
+            "read_as": _read_as(judge.join_lines, arguments.raw),
+            **_values(judge.text(arguments.text, raw=arguments.raw)),
+        }
     else:
         corpus = Corpus.open(arguments.corpus)
         books = judge.books(corpus) if arguments.per_book else []
         whole = total([evaluation for _, evaluation in books]) if books else judge.corpus(corpus)
         values = {"read_as": _read_as(corpus.join_lines), **_values(whole)}
         if books:
-            values["books"] = [{"id": book.id, "title": book.title, **_values(evaluation)} for book, evaluation in books]
+            values["books"] = [
+                {"id": book.id, "title": book.title, **_values(evaluation)}
+                for book, evaluation in books
+            ]
     if arguments.json:
         print(json.dumps(values, ensure_ascii=False))
         return
     for book in sorted(values.pop("books", []), key=lambda book: book["nats_per_char"]):
-        print(f"{book['nats_per_char']:.4f} nats/char, {book['chars']:>9,} characters  {book['title']}")
+        print(
+            f"{book['nats_per_char']:.4f} nats/char, {book['chars']:>9,} characters  {book['title']}"
+        )
     for name, value in values.items():
         print(f"{name}: {value}")
 

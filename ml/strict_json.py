@@ -9,7 +9,12 @@ from typing import Any
 
 def parse(raw: bytes) -> Any:
     """Return the value of a UTF-8 JSON text. Raises ValueError, and RecursionError for one that is nested too deeply."""
-    return json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+    return json.loads(
+        raw.decode(),
+        object_pairs_hook=_unique,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,10 +10,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Ids: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]  # of symbols, in the dtype of their vocabulary
+Ids: TypeAlias = npt.NDArray[
+    np.unsignedinteger[Any]
+]  # of symbols, in the dtype of their vocabulary
 
 UNKNOWN = "\ufffd"  # symbol 0 of every vocabulary: read, learned, but never sampled
-MAX_SYMBOLS = 4096  # what Chinese or Japanese books need; table, output layer and sampling cost in proportion
+MAX_SYMBOLS = (
+    4096  # what Chinese or Japanese books need; table, output layer and sampling cost in proportion
+)
 
 _STRAIGHT = str.maketrans(
     {
@@ -61,13 +65,19 @@ class Vocabulary:
 
     def __init__(self, symbols: str) -> None:
         if len(symbols) < 2 or len(symbols) > MAX_SYMBOLS:
-            raise VocabularyError(f"a vocabulary has 2 to {MAX_SYMBOLS} symbols, this one has {len(symbols)}")
+            raise VocabularyError(
+                f"a vocabulary has 2 to {MAX_SYMBOLS} symbols, this one has {len(symbols)}"
+            )
         if symbols[0] != UNKNOWN:
-            raise VocabularyError("the first symbol of a vocabulary must be the unknown symbol U+FFFD")
+            raise VocabularyError(
+                "the first symbol of a vocabulary must be the unknown symbol U+FFFD"
+            )
         if len(set(symbols)) != len(symbols):
             raise VocabularyError("a vocabulary names a symbol twice")
         if not all(map(_storable, symbols)):
-            raise VocabularyError("a vocabulary holds NUL or half of a character pair, which no text can hold")
+            raise VocabularyError(
+                "a vocabulary holds NUL or half of a character pair, which no text can hold"
+            )
         self.symbols = symbols
         self._ids = {symbol: index for index, symbol in enumerate(symbols)}
 
@@ -75,11 +85,15 @@ class Vocabulary:
     def from_counts(cls, counts: Counter[str], min_share: float = 1e-5) -> Vocabulary:
         """Return the vocabulary of every character whose share of all characters is at least `min_share`, in code point order.
 
-        Where these are too many it is the most frequent, and of equally frequent ones the lower code points.
+        Where these are too many it is the most frequent, and of equally frequent ones the lower
+        code points.
         """
         total = sum(counts.values())
         often = (symbol for symbol, n in counts.items() if n >= min_share * total)
-        kept = sorted((symbol for symbol in often if symbol != UNKNOWN and _storable(symbol)), key=lambda s: (-counts[s], s))
+        kept = sorted(
+            (symbol for symbol in often if symbol != UNKNOWN and _storable(symbol)),
+            key=lambda s: (-counts[s], s),
+        )
         return cls(UNKNOWN + "".join(sorted(kept[: MAX_SYMBOLS - 1])))
 
     @property
@@ -98,7 +112,9 @@ class Vocabulary:
 
     def encode(self, text: str) -> Ids:
         """Return one id per character of `text`, which must be normalised; unknown characters get id 0."""
-        return np.fromiter((self._ids.get(character, 0) for character in text), dtype=self.dtype, count=len(text))
+        return np.fromiter(
+            (self._ids.get(character, 0) for character in text), dtype=self.dtype, count=len(text)
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`."""

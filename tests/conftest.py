@@ -37,7 +37,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say why a run without failures fails."""
     if ON_CI and skipped:
-        terminalreporter.write_line(f"On CI nothing may be skipped; skipped: {', '.join(skipped)}", red=True)
+        terminalreporter.write_line(
+            f"On CI nothing may be skipped; skipped: {', '.join(skipped)}", red=True
+        )
 
 
 @pytest.fixture(scope="session")

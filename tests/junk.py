@@ -22,19 +22,49 @@ def encoded(body: Any) -> str:
     return base64.b64encode(raw).decode()
 
 
-def message(queue: str, body: Any = ..., *, headers: Any = ..., properties: Any = ..., **envelope: Any) -> dict[str, Any]:
+def message(
+    queue: str, body: Any = ..., *, headers: Any = ..., properties: Any = ..., **envelope: Any
+) -> dict[str, Any]:
     """Return a message as ours are, with parts of it replaced. `headers` and `properties` are merged if they are dictionaries."""
     name = str(uuid.uuid4())
-    known_headers = {"lang": "py", "task": TASKS[queue], "id": name, "root_id": name, "parent_id": None, "group": None}
-    known_headers |= {"retries": 0, "timelimit": [None, None], "eta": None, "expires": None, "origin": "test"}
-    known_properties = {"correlation_id": name, "reply_to": str(uuid.uuid4()), "delivery_mode": 2, "priority": 0}
-    known_properties |= {"delivery_info": {"exchange": "", "routing_key": queue}, "body_encoding": "base64", "delivery_tag": name}
+    known_headers = {
+        "lang": "py",
+        "task": TASKS[queue],
+        "id": name,
+        "root_id": name,
+        "parent_id": None,
+        "group": None,
+    }
+    known_headers |= {
+        "retries": 0,
+        "timelimit": [None, None],
+        "eta": None,
+        "expires": None,
+        "origin": "test",
+    }
+    known_properties = {
+        "correlation_id": name,
+        "reply_to": str(uuid.uuid4()),
+        "delivery_mode": 2,
+        "priority": 0,
+    }
+    known_properties |= {
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "body_encoding": "base64",
+        "delivery_tag": name,
+    }
     return {
         "body": encoded([ARGUMENTS[queue], {}, EMBED] if body is ... else body),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": known_headers if headers is ... else known_headers | headers if isinstance(headers, dict) else headers,
-        "properties": known_properties | properties if isinstance(properties, dict) else known_properties,
+        "headers": known_headers
+        if headers is ...
+        else known_headers | headers
+        if isinstance(headers, dict)
+        else headers,
+        "properties": known_properties | properties
+        if isinstance(properties, dict)
+        else known_properties,
     } | envelope
 
 
@@ -63,7 +93,11 @@ def junk(queue: str) -> dict[str, bytes]:
         "an unknown argument": [[], {"surprise": 1}, EMBED],
         "an argument of another type": [[[1]], {}, EMBED],
         "a list for the keywords": [arguments, [], EMBED],
-        "a task to call afterwards": [arguments, {}, {**EMBED, "callbacks": [{"task": "generator.tasks.requeue"}]}],
+        "a task to call afterwards": [
+            arguments,
+            {},
+            {**EMBED, "callbacks": [{"task": "generator.tasks.requeue"}]},
+        ],
         "bytes that are no UTF-8": b"\xff\xfe[[], {}, {}]",
         "cut off": b'[["',
         "nested a hundred thousand times": b"[" * 100_000,
@@ -71,14 +105,18 @@ def junk(queue: str) -> dict[str, bytes]:
         "an object for Celery's decoder": [[{"__type__": "uuid", "__value__": 42}], {}, EMBED],
     }
     envelopes: dict[str, Any] = {
-        "a pickle": message(queue, pickle.dumps(arguments), **{"content-type": "application/x-python-serialize"}),
+        "a pickle": message(
+            queue, pickle.dumps(arguments), **{"content-type": "application/x-python-serialize"}
+        ),
         "another content type": message(queue, **{"content-type": "text/plain"}),
         "no content type": message(queue, **{"content-type": None}),
         "another encoding": message(queue, **{"content-encoding": "binary"}),
         "bad base64": message(queue, body="!!!"),
         "a number for a body": {**message(queue), "body": 42},
         "an unknown task": message(queue, headers={"task": "os.system"}),
-        "a task of Celery's own": message(queue, [[], {}, EMBED], headers={"task": "celery.backend_cleanup"}),
+        "a task of Celery's own": message(
+            queue, [[], {}, EMBED], headers={"task": "celery.backend_cleanup"}
+        ),
         "a number for a task": message(queue, headers={"task": 42}),
         "a list for an id": message(queue, headers={"id": [1]}),
         "no headers": message(queue, headers=None),
@@ -99,15 +137,23 @@ def junk(queue: str) -> dict[str, bytes]:
         "no text": b"\x80\x00\xff",
         "an envelope that is cut off": json.dumps(message(queue)).encode()[:-20],
         "an envelope nested too deeply": b'{"body":' + b"[" * 100_000,
-        "a megabyte": json.dumps(message(queue, [[*arguments], {"x": "y" * 10**6}, EMBED])).encode(),
+        "a megabyte": json.dumps(
+            message(queue, [[*arguments], {"x": "y" * 10**6}, EMBED])
+        ).encode(),
         "an object for the decoder of the envelope": b'{"properties": {"__type__": "uuid", "__value__": 42}}',
     }
     if queue == GENERATE:
         raw["a task of the other queue"] = json.dumps(
             message(queue, [[], {}, EMBED], headers={"task": "generator.tasks.requeue"})
         ).encode()
-    in_bodies = {f"body: {name}": json.dumps(message(queue, body)).encode() for name, body in bodies.items()}
-    return in_bodies | {name: json.dumps(envelope).encode() for name, envelope in envelopes.items()} | raw
+    in_bodies = {
+        f"body: {name}": json.dumps(message(queue, body)).encode() for name, body in bodies.items()
+    }
+    return (
+        in_bodies
+        | {name: json.dumps(envelope).encode() for name, envelope in envelopes.items()}
+        | raw
+    )
 
 
 NO_UUID = json.dumps(message(GENERATE, [["x"], {}, EMBED])).encode()  # which only the task can tell
@@ -123,9 +169,18 @@ def odd(queue: str) -> dict[str, bytes]:
         "an expiry that is none": {"expires": {"x": 1}},
         "a compression": {"compression": "application/x-gzip"},
         "another name": {"shadow": {"x": 1}},
-        "a group": {"group": [1], "chord": {"x": 1}, "root_id": [2], "stamps": 5, "stamped_headers": 7},
+        "a group": {
+            "group": [1],
+            "chord": {"x": 1},
+            "root_id": [2],
+            "stamps": 5,
+            "stamped_headers": 7,
+        },
     }
-    return {name: json.dumps(message(queue, headers=fields)).encode() for name, fields in headers.items()}
+    return {
+        name: json.dumps(message(queue, headers=fields)).encode()
+        for name, fields in headers.items()
+    }
 
 
 def layer_junk() -> dict[str, bytes]:
@@ -150,11 +205,27 @@ def layer_junk() -> dict[str, bytes]:
         "no frame": {"type": "generation.frame", "attempt": 1},
         "a number for a frame": {"type": "generation.frame", "attempt": 1, "frame": 1},
         "a frame without text": {"type": "generation.frame", "attempt": 1, "frame": {"offset": 0}},
-        "a text for an offset": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "offset": "0"}},
-        "an offset below nothing": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "offset": -1}},
+        "a text for an offset": {
+            "type": "generation.frame",
+            "attempt": 1,
+            "frame": {**frame, "offset": "0"},
+        },
+        "an offset below nothing": {
+            "type": "generation.frame",
+            "attempt": 1,
+            "frame": {**frame, "offset": -1},
+        },
         "a text for an attempt": {"type": "generation.frame", "attempt": "1", "frame": frame},
-        "a number for the text": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "text": 1}},
-        "too few surprisals": {"type": "generation.frame", "attempt": 1, "frame": {**frame, "text": "xy"}},
+        "a number for the text": {
+            "type": "generation.frame",
+            "attempt": 1,
+            "frame": {**frame, "text": 1},
+        },
+        "too few surprisals": {
+            "type": "generation.frame",
+            "attempt": 1,
+            "frame": {**frame, "text": "xy"},
+        },
     }
     raw = {
         "no bytes": b"",

@@ -33,8 +33,18 @@ class MlflowServer:
 
     def start(self) -> Self:
         """Start the server; it takes some seconds until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", f"--backend-store-uri=sqlite:///{self._data_dir / 'mlflow.db'}"]
-        command += [f"--artifacts-destination={self._data_dir / 'mlartifacts'}", f"--host={HOST}", f"--port={self._port}"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            f"--backend-store-uri=sqlite:///{self._data_dir / 'mlflow.db'}",
+        ]
+        command += [
+            f"--artifacts-destination={self._data_dir / 'mlartifacts'}",
+            f"--host={HOST}",
+            f"--port={self._port}",
+        ]
         with (self._data_dir / "mlflow.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--workers=1"],
@@ -70,7 +80,9 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
-            raise AssertionError(f"the MLflow server ended:\n{(self._data_dir / 'mlflow.log').read_text()[-2_000:]}")
+            raise AssertionError(
+                f"the MLflow server ended:\n{(self._data_dir / 'mlflow.log').read_text()[-2_000:]}"
+            )
         with contextlib.suppress(requests.RequestException), requests.Session() as http:
             http.trust_env = False
             return http.get(f"{self.url}/health", timeout=5).ok

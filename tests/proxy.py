@@ -1,6 +1,7 @@
 """A bad link between a client and a server: a TCP proxy that resets, slows down, stalls, refuses or loses replies.
 
-It holds no more than one piece of each direction itself, so what a slow client leaves behind stays with the server.
+It holds no more than one piece of each direction itself, so what a slow client leaves behind stays
+with the server.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ RESET = struct.pack("ii", 1, 0)  # with no time to linger a close sends RST in p
 class Proxy:
     """A link to `port` on this host, with an address of its own. It passes everything on until it is told otherwise.
 
-    A `narrow` one lets the server feel at once that a client does not read; some 80 KB a second are all it carries.
+    A `narrow` one lets the server feel at once that a client does not read; some 80 KB a second are
+    all it carries.
     """
 
     def __init__(self, port: int, *, narrow: bool = False) -> None:
@@ -35,8 +37,12 @@ class Proxy:
         self._links: set[asyncio.Task[None]] = set()
         self._faults: list[Future[None]] = []
         self._flowing = asyncio.Event()
-        self.rate: int | None = None  # bytes a second, of each direction of each connection made from now on
-        self.loses_replies = False  # a request goes through, and when its reply begins the connection is reset
+        self.rate: int | None = (
+            None  # bytes a second, of each direction of each connection made from now on
+        )
+        self.loses_replies = (
+            False  # a request goes through, and when its reply begins the connection is reset
+        )
         self.resets = 0  # connections that were reset by `refuse` and `reset_every`
         self.port = 0
 
@@ -121,7 +127,9 @@ class Proxy:
             for end in ends:
                 end.close()
 
-    async def _copy(self, source: socket.socket, sink: socket.socket, is_reply: bool = False) -> None:
+    async def _copy(
+        self, source: socket.socket, sink: socket.socket, is_reply: bool = False
+    ) -> None:
         """Pass on what comes, and then that nothing more will; the other direction goes on."""
         rate = self.rate
         size = max(1, rate // SLICES) if rate else PIECE

@@ -1,6 +1,7 @@
 """The product as separate processes on free ports, with the command lines of deploy/supervisord.conf.
 
-Used by the integration, browser and fault tests. Nothing of the product runs inside the pytest process.
+Used by the integration, browser and fault tests. Nothing of the product runs inside the pytest
+process.
 """
 
 from __future__ import annotations
@@ -38,16 +39,24 @@ START_PATIENCE = 60.0
 STOP_PATIENCE = 10.0
 
 
-def isolated_environment(data_dir: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+def isolated_environment(
+    data_dir: Path, settings: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the environment of a copy of its own: no variable of the developer's shell or .env reaches it."""
-    inherited = {name: value for name, value in os.environ.items() if name not in {*DECLARED, "DJANGO_SETTINGS_MODULE"}}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {*DECLARED, "DJANGO_SETTINGS_MODULE"}
+    }
     own = {"PYTHON_DOTENV_DISABLED": "1", "DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
     return {**inherited, **processes.shared(), **own, **(settings or {})}
 
 
 def project_copy(home: Path) -> Path:
     """Make a copy of the project, with its bundled models by a link, in the folder `home`."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=processes.HOME, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=processes.HOME, capture_output=True, text=True, check=True
+    )
     for name in filter(None, listed.stdout.split("\0")):
         if not name.startswith(("tests/", "docs/", "notebooks/", "data/models/")):
             (home / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,9 +70,13 @@ def manage(
 ) -> subprocess.CompletedProcess[str]:
     """Run a management command and return what it did; a failed one fails the test with its output."""
     command = [sys.executable, str(home / "manage.py"), *arguments]
-    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, env=dict(environment), capture_output=True, text=True, timeout=300, check=False
+    )
     if check and done.returncode:
-        raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(
+            f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
     return done
 
 
@@ -80,7 +93,10 @@ def wait_until(condition: Callable[[], Any], what: str, patience: float = START_
 def resident(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+    return (
+        int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+        / 1024
+    )
 
 
 class Stack:
@@ -125,7 +141,9 @@ class Stack:
         """Start a process and do not wait for it."""
         self._started[name] = str(datetime.now(UTC).replace(tzinfo=None))
         with self._log(name).open("ab") as log:
-            self._running[name] = _popen(processes.command(name, self.environment), self.environment, log)
+            self._running[name] = _popen(
+                processes.command(name, self.environment), self.environment, log
+            )
 
     def stop(self, name: str, number: int = signal.SIGTERM, patience: float = STOP_PATIENCE) -> int:
         """Signal a process and its children, wait for its end, and return its exit code."""
@@ -134,7 +152,9 @@ class Stack:
         try:
             return process.wait(patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{name} did not end within {patience} s:\n{self.logs(name)}") from None
+            raise AssertionError(
+                f"{name} did not end within {patience} s:\n{self.logs(name)}"
+            ) from None
         finally:
             self._send(process, signal.SIGKILL)
             process.wait()
@@ -161,8 +181,14 @@ class Stack:
         with contextlib.ExitStack() as opened:
             for database in (self.data_dir / "db.sqlite3", self.data_dir / "mlflow.db"):
                 if database.exists():
-                    held = opened.enter_context(contextlib.closing(sqlite3.connect(database, timeout=20, isolation_level=None)))
-                    held.execute("BEGIN EXCLUSIVE")  # waits for readers, too, where a database has no write-ahead log
+                    held = opened.enter_context(
+                        contextlib.closing(
+                            sqlite3.connect(database, timeout=20, isolation_level=None)
+                        )
+                    )
+                    held.execute(
+                        "BEGIN EXCLUSIVE"
+                    )  # waits for readers, too, where a database has no write-ahead log
             self.send(name, signal.SIGSTOP)
             status = Path(f"/proc/{self.pid(name)}/status")
             wait_until(lambda: "State:\tT" in status.read_text(), f"{name} stands still")
@@ -204,7 +230,9 @@ class Stack:
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """Return rows of the database; it is opened for reading only."""
         file = (self.data_dir / "db.sqlite3").resolve()
-        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=20)) as database:
+        with contextlib.closing(
+            sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=20)
+        ) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(query, parameters)]
 
@@ -233,7 +261,9 @@ class Stack:
         if name == "housekeeping":
             seen = "SELECT id FROM generator_worker WHERE id LIKE 'housekeeping%' AND last_seen > ?"
             return bool(self.rows(seen, self._started[name]))
-        loaded = self.rows("SELECT versions_loaded FROM generator_worker WHERE consumes AND pid = ?", process.pid)
+        loaded = self.rows(
+            "SELECT versions_loaded FROM generator_worker WHERE consumes AND pid = ?", process.pid
+        )
         return any(json.loads(row["versions_loaded"]) for row in loaded)
 
     def _log(self, name: str) -> Path:
@@ -262,18 +292,30 @@ class Visitor:
     @property
     def token(self) -> str:
         """What its forms must carry; the cookie that has it is named differently by each copy."""
-        return next((cookie.value or "" for cookie in self.http.cookies if cookie.name.startswith("csrf")), "")
+        return next(
+            (cookie.value or "" for cookie in self.http.cookies if cookie.name.startswith("csrf")),
+            "",
+        )
 
     def get(self, path: str, **options: Any) -> requests.Response:
         """Open a page."""
         return self.http.get(self.base_url + path, timeout=30, **options)
 
-    def post(self, path: str, data: Any = None, *, headers: Mapping[str, str] | None = None, **options: Any) -> requests.Response:
+    def post(
+        self,
+        path: str,
+        data: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> requests.Response:
         """Send a form, with the token that the pages carry."""
         if not self.token:
             self.get("/")
         token = {"X-CSRFToken": self.token, "Origin": self.base_url}
-        return self.http.post(self.base_url + path, data, headers={**token, **(headers or {})}, timeout=30, **options)
+        return self.http.post(
+            self.base_url + path, data, headers={**token, **(headers or {})}, timeout=30, **options
+        )
 
     def ask(self, **parameters: Any) -> requests.Response:
         """Submit a generation and return the answer, whatever it is."""
@@ -281,9 +323,13 @@ class Visitor:
 
     def submit(self, **parameters: Any) -> dict[str, Any]:
         """Submit a generation that must be accepted; return its id, url and socket."""
-        answer = self.ask(**{"prompt": "It was a dark", "length": 200, "temperature": 0.8, **parameters})
+        answer = self.ask(
+            **{"prompt": "It was a dark", "length": 200, "temperature": 0.8, **parameters}
+        )
         if answer.status_code != 201:
-            raise AssertionError(f"the submit was answered {answer.status_code}: {answer.text[:500]}")
+            raise AssertionError(
+                f"the submit was answered {answer.status_code}: {answer.text[:500]}"
+            )
         accepted: dict[str, Any] = answer.json()
         return accepted
 
@@ -298,9 +344,12 @@ class Visitor:
     ) -> connect:
         """Return the socket of a generation, to be used with `async with`.
 
-        `origin` None sends no such header. Without `pings` it never asks whether the server is there, as browsers do not.
+        `origin` None sends no such header. Without `pings` it never asks whether the server is
+        there, as browsers do not.
         """
-        address = path or f"/ws/generations/{generation_id}/" + ("" if after is None else f"?after={after}")
+        address = path or f"/ws/generations/{generation_id}/" + (
+            "" if after is None else f"?after={after}"
+        )
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.http.cookies)
         return connect(
             self.base_url.replace("http", "ws", 1) + address,
@@ -337,7 +386,9 @@ async def frames_until_end(socket: ClientConnection) -> list[dict[str, Any]]:
     raise AssertionError(f"the socket closed with {socket.close_code} before the end")
 
 
-def _popen(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _popen(
+    command: list[str], environment: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         env=dict(environment),
@@ -346,8 +397,11 @@ def _popen(command: list[str], environment: Mapping[str, str], log: IO[bytes]) -
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        # An aborted test run leaves nothing behind. The kernel means the thread that starts it, so only the main one will do.
-        preexec_fn=_die_with_parent if threading.current_thread() is threading.main_thread() else None,
+        # An aborted test run leaves nothing behind. The kernel means the thread that starts it, so
+        # only the main one will do.
+        preexec_fn=_die_with_parent
+        if threading.current_thread() is threading.main_thread()
+        else None,
     )
 
 

@@ -3,8 +3,9 @@
     python tools/audit.py            where the vulnerability service cannot be asked, says so and succeeds
     python tools/audit.py --strict   fails then, too: for a build that must know
 
-pip-audit asks PyPI; PIP_AUDIT_VULNERABILITY_SERVICE and PIP_AUDIT_OSV_URL name another service. It skips a package that it cannot
-look up and still ends well, so what was skipped is counted here as not checked.
+pip-audit asks PyPI; PIP_AUDIT_VULNERABILITY_SERVICE and PIP_AUDIT_OSV_URL name another service. It
+skips a package that it cannot look up and still ends well, so what was skipped is counted here as
+not checked.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def explained(file: Path) -> dict[str, str]:
         if line and not line.startswith("#"):
             identity, _, reason = line.partition(" ")
             if len(reason.split()) < 4:
-                raise ValueError(f"{file.name}: {identity} needs a sentence that says why it does not concern us")
+                raise ValueError(
+                    f"{file.name}: {identity} needs a sentence that says why it does not concern us"
+                )
             reasons[identity] = reason.strip()
     return reasons
 
@@ -55,13 +58,30 @@ def look_up(requirements: list[str]) -> list[dict[str, Any]]:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(requirements))
         file.flush()
-        options = ["--requirement", file.name, "--no-deps", "--disable-pip", "--format=json", "--desc=off", "--aliases=on"]
-        command = [sys.executable, "-m", "pip_audit", *options, "--progress-spinner=off", "--timeout=10"]
+        options = [
+            "--requirement",
+            file.name,
+            "--no-deps",
+            "--disable-pip",
+            "--format=json",
+            "--desc=off",
+            "--aliases=on",
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            *options,
+            "--progress-spinner=off",
+            "--timeout=10",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        raise NotChecked((done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:300]) from None
+        raise NotChecked(
+            (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1][:300]
+        ) from None
     if all("skip_reason" in package for package in packages):
         raise NotChecked(packages[0]["skip_reason"])
     return packages
@@ -73,11 +93,15 @@ def report(packages: list[dict[str, Any]], reasons: dict[str, str]) -> int:
     for package in packages:
         for vulnerability in package.get("vulns", []):
             identities = [vulnerability["id"], *vulnerability.get("aliases", [])]
-            reason = next((reasons[identity] for identity in identities if identity in reasons), None)
+            reason = next(
+                (reasons[identity] for identity in identities if identity in reasons), None
+            )
             used |= {*identities}
             open_ += reason is None
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version"
-            print(f"{package['name']} {package['version']}: {' = '.join(identities)}, repaired in {fixed}")
+            print(
+                f"{package['name']} {package['version']}: {' = '.join(identities)}, repaired in {fixed}"
+            )
             print(f"    {'accepted: ' + reason if reason else 'NOT EXPLAINED'}")
     for identity in sorted(set(reasons) - used):
         print(f"{identity} was not found any more: take it out of {EXCEPTIONS.name}")
@@ -93,7 +117,9 @@ def main(arguments: list[str]) -> int:
     try:
         reasons = explained(EXCEPTIONS)
         wanted = pins()
-        look_up([pin for pin in wanted if pin.startswith("django==")])  # one question first: is anybody there?
+        look_up(
+            [pin for pin in wanted if pin.startswith("django==")]
+        )  # one question first: is anybody there?
         packages = look_up(wanted)
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -105,7 +131,10 @@ def main(arguments: list[str]) -> int:
         return NOT_CHECKED if strict else FINE
     unexplained = report(packages, reasons)
     unknown = [package["name"] for package in packages if "skip_reason" in package]
-    print(f"{len(packages) - len(unknown)} packages checked, {unexplained} vulnerabilities not explained", end="")
+    print(
+        f"{len(packages) - len(unknown)} packages checked, {unexplained} vulnerabilities not explained",
+        end="",
+    )
     print(f"; could not be checked: {', '.join(unknown)}" if unknown else "")
     if unexplained:
         return FOUND

@@ -41,7 +41,13 @@ def streaming(page: Page, name: str) -> None:
 
     def hold(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
-        server.on_message(lambda message: route.send(message) if json.loads(message).get("offset", 2_000) <= UNDER_WAY else None)
+        server.on_message(
+            lambda message: (
+                route.send(message)
+                if json.loads(message).get("offset", 2_000) <= UNDER_WAY
+                else None
+            )
+        )
         server.on_close(lambda code, reason: None)
 
     page.route_web_socket(re.compile("/ws/"), hold)
@@ -58,7 +64,9 @@ def streaming(page: Page, name: str) -> None:
 def take(browser: Browser, address: str) -> None:
     """Take all pictures."""
     for scheme in ("light", "dark"):
-        with browser.new_context(base_url=address, viewport=WIDE, color_scheme=scheme, device_scale_factor=2) as context:  # type: ignore[arg-type]
+        with browser.new_context(
+            base_url=address, viewport=WIDE, color_scheme=scheme, device_scale_factor=2
+        ) as context:  # type: ignore[arg-type]
             streaming(context.new_page(), f"desk-{scheme}.png")
             if scheme == "light":
                 page = context.new_page()
@@ -76,7 +84,9 @@ def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         take(browser, address)
         browser.close()
 

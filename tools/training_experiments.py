@@ -2,9 +2,10 @@
 
     python -m tools.training_experiments --corpus FOLDER [--chars 1000000] [--minutes 20] [--only NAME ...]
 
-Resumable: finished rows are kept in build/training-experiments.json, a run cut short goes on where it was. Also writes the
-table as build/training-experiments.md and the two recipes as docs/img/training-recipe.png. The budget of every row is
---chars, with the learning rate cooling down over the last 40 % unless the row says otherwise.
+Resumable: finished rows are kept in build/training-experiments.json, a run cut short goes on where
+it was. Also writes the table as build/training-experiments.md and the two recipes as
+docs/img/training-recipe.png. The budget of every row is --chars, with the learning rate cooling
+down over the last 40 % unless the row says otherwise.
 """
 
 from __future__ import annotations
@@ -42,13 +43,19 @@ class ResidualCharRNN(CharRNN):
         nn.Module.__init__(self)
         self.config = config = plain.config
         self.lstm = nn.ModuleList(
-            [nn.LSTM(config.vocab_size, config.hidden_size), nn.LSTM(config.hidden_size, config.hidden_size)]
+            [
+                nn.LSTM(config.vocab_size, config.hidden_size),
+                nn.LSTM(config.hidden_size, config.hidden_size),
+            ]
         )
         self.norm = nn.LayerNorm(config.hidden_size)
         self.linear = plain.linear
         for layer, lstm in enumerate(self.lstm):
             lstm.load_state_dict(
-                {f"{p}_l0": getattr(plain.lstm, f"{p}_l{layer}") for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+                {
+                    f"{p}_l0": getattr(plain.lstm, f"{p}_l{layer}")
+                    for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                }
             )
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -88,11 +95,20 @@ class MuonTrainer(Trainer):
     """torch.optim.Muon, its step matched to AdamW's in size. Cannot be resumed."""
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        muon = [p for name, p in self.model.named_parameters() if name.startswith("lstm.weight") and "ih_l0" not in name]
+        muon = [
+            p
+            for name, p in self.model.named_parameters()
+            if name.startswith("lstm.weight") and "ih_l0" not in name
+        ]
         others = [p for p in self.model.parameters() if not any(p is m for m in muon)]
         betas = (self.config.beta1, self.config.beta2)
         return Both(
-            torch.optim.Muon(muon, lr=self.config.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                muon,
+                lr=self.config.learning_rate,
+                weight_decay=0.01,
+                adjust_lr_fn="match_rms_adamw",
+            ),
             torch.optim.AdamW(others, lr=self.config.learning_rate, betas=betas, foreach=True),
         )
 
@@ -136,7 +152,9 @@ EXPERIMENTS = (
 
 def run(experiment: Experiment, base: TrainConfig, corpus: Corpus, folder: Path) -> dict[str, Any]:
     """Train one row and return what was measured."""
-    config = dataclasses.replace(base, **experiment.options, max_chars=int(base.max_chars * experiment.share))
+    config = dataclasses.replace(
+        base, **experiment.options, max_chars=int(base.max_chars * experiment.share)
+    )
     trainer = experiment.trainer(config, corpus, folder)
     loss = trainer.run()
     if not trainer.finished:
@@ -162,9 +180,7 @@ def table(results: dict[str, Any]) -> str:
     ]
     for name in (experiment.name for experiment in EXPERIMENTS if experiment.name in results):
         row = results[name]
-        figures = (
-            f"{row['chars']:,} | {row['updates']:,} | {row['minutes']:.1f} | {row['chars_per_second']:,} | {row['precision']}"
-        )
+        figures = f"{row['chars']:,} | {row['updates']:,} | {row['minutes']:.1f} | {row['chars_per_second']:,} | {row['precision']}"
         lines.append(f"| {name} | {figures} | {row['validation_nats_per_char']:.3f} |")
     return "\n".join(lines) + "\n"
 
@@ -172,7 +188,9 @@ def table(results: dict[str, Any]) -> str:
 def plot(results: dict[str, Any], path: Path) -> None:
     """Draw the loss of the two recipes over the characters read."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="characters read", ylabel="validation loss, nats per character")
+    axes = figure.add_subplot(
+        xlabel="characters read", ylabel="validation loss, nats per character"
+    )
     for name in (OURS, REFERENCE):
         axes.plot(*zip(*results[name]["curve"], strict=True), marker=".", label=name)
     axes.grid(alpha=0.3)
@@ -181,13 +199,19 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--chars", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float, default=20.0, help="begin no further row after this long")
+    parser.add_argument(
+        "--minutes", type=float, default=20.0, help="begin no further row after this long"
+    )
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[experiment.name for experiment in EXPERIMENTS])
+    parser.add_argument(
+        "--only", nargs="*", default=[experiment.name for experiment in EXPERIMENTS]
+    )
     arguments = parser.parse_args()
     base = TrainConfig(
         max_chars=arguments.chars, precision=arguments.precision, threads=arguments.threads,
@@ -204,7 +228,9 @@ def main() -> None:
             print(f"not run: {experiment.name}")
             continue
         print(f"{experiment.name} …", flush=True)
-        results[experiment.name] = run(experiment, base, corpus, RESULTS.parent / "training-experiments" / f"{index:02d}")
+        results[experiment.name] = run(
+            experiment, base, corpus, RESULTS.parent / "training-experiments" / f"{index:02d}"
+        )
         RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     RESULTS.with_suffix(".md").write_text(table(results))
     print(table(results))

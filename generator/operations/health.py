@@ -24,7 +24,9 @@ from generator import clock, heartbeats
 from generator.models import ModelVersion, Worker
 
 HOUSEKEEPING = "housekeeping"  # how the id of the housekeeping process's heartbeat row begins
-REGISTRY_SILENT = timedelta(seconds=20)  # housekeeping asks every ten: an answer has stayed away, and is late by now
+REGISTRY_SILENT = timedelta(
+    seconds=20
+)  # housekeeping asks every ten: an answer has stayed away, and is late by now
 RESTARTED = "It is restarted by itself; if this stays, its log in {logs} says why."
 
 
@@ -51,7 +53,11 @@ def checks(since: datetime | None = None) -> Iterator[Check]:
         "housekeeping": partial(housekeeping, since),
     }
     for name, check in needing_rows.items():
-        yield check() if base.ok else Check(name, False, "unknown without the database", "Repair the database first.")
+        yield (
+            check()
+            if base.ok
+            else Check(name, False, "unknown without the database", "Repair the database first.")
+        )
 
 
 def database() -> Check:
@@ -60,9 +66,19 @@ def database() -> Check:
         executor = MigrationExecutor(connection)
         waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (DatabaseError, OSError) as error:
-        return Check("database", False, f"not reachable: {_first_line(error)}", "Start it, or correct DATABASE_URL.")
+        return Check(
+            "database",
+            False,
+            f"not reachable: {_first_line(error)}",
+            "Start it, or correct DATABASE_URL.",
+        )
     if waiting:
-        return Check("database", False, f"{len(waiting)} migrations are missing", "Run: python manage.py prestart")
+        return Check(
+            "database",
+            False,
+            f"{len(waiting)} migrations are missing",
+            "Run: python manage.py prestart",
+        )
     return Check("database", True, f"{connection.vendor}, migrated")
 
 
@@ -70,7 +86,10 @@ def redis() -> Check:
     """Answers a ping within a second."""
     try:
         with Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0)
+            settings.REDIS_URL,
+            socket_connect_timeout=1,
+            socket_timeout=1,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             client.ping()
     except (RedisError, OSError, ValueError) as error:
@@ -83,16 +102,28 @@ def model() -> Check:
     """A version is live, and its files are here or loaded by a worker elsewhere."""
     live = ModelVersion.objects.filter(is_live=True).first()
     if live is None:
-        return Check("model", False, "no version is live", "Run: python manage.py register_bundled, or choose one in /admin/.")
+        return Check(
+            "model",
+            False,
+            "no version is live",
+            "Run: python manage.py register_bundled, or choose one in /admin/.",
+        )
     here = (settings.VERSIONS_DIR / live.digest / "model.json").is_file()
     if here or any(live.digest in row.versions_loaded for row in heartbeats.alive()):
         return Check("model", True, f"{live} is live, its files are in place")
-    return Check("model", False, f"{live} is live, but its files are missing", "Start a worker: it fetches them.")
+    return Check(
+        "model",
+        False,
+        f"{live} is live, but its files are missing",
+        "Start a worker: it fetches them.",
+    )
 
 
 def model_loaded(since: datetime | None = None) -> Check:
     """A worker holds the live version in memory, so that the next visitor does not wait for it."""
-    loaded = [digest for row in _writers(since).filter(consumes=True) for digest in row.versions_loaded]
+    loaded = [
+        digest for row in _writers(since).filter(consumes=True) for digest in row.versions_loaded
+    ]
     live = ModelVersion.objects.filter(is_live=True).first()
     if live and live.digest in loaded:
         return Check("model", True, f"{live} is loaded")
@@ -107,8 +138,18 @@ def worker(since: datetime | None = None) -> Check:
         return Check("worker", True, f"{count} alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "worker.log")
     if count := alive.count():
-        return Check("worker", False, f"{count} alive, and none takes texts: starting, stopping, or without Redis", advice)
-    return Check("worker", False, f"none gave a sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
+        return Check(
+            "worker",
+            False,
+            f"{count} alive, and none takes texts: starting, stopping, or without Redis",
+            advice,
+        )
+    return Check(
+        "worker",
+        False,
+        f"none gave a sign of life for {settings.WORKER_SILENT:.0f} seconds",
+        advice,
+    )
 
 
 def _writers(since: datetime | None) -> QuerySet[Worker]:
@@ -120,7 +161,12 @@ def housekeeping(since: datetime | None = None) -> Check:
     if _alive(since).filter(pk__startswith=HOUSEKEEPING).exists():
         return Check("housekeeping", True, "alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "housekeeping.log")
-    return Check("housekeeping", False, f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds", advice)
+    return Check(
+        "housekeeping",
+        False,
+        f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds",
+        advice,
+    )
 
 
 def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
@@ -128,9 +174,17 @@ def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
     answered = ModelVersion.objects.aggregate(last=Max("synced_at"))["last"]
     if answered and clock.now() - answered < silent:
         return Check("registry", True, "answers")
-    found = f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC" if answered else "has not answered yet"
+    found = (
+        f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC"
+        if answered
+        else "has not answered yet"
+    )
     asking = housekeeping()
-    advice = "Start it, or correct MLFLOW_TRACKING_URI." if asking.ok else f"Housekeeping, which asks it, {asking.found}."
+    advice = (
+        "Start it, or correct MLFLOW_TRACKING_URI."
+        if asking.ok
+        else f"Housekeeping, which asks it, {asking.found}."
+    )
     return Check("registry", False, found, advice)
 
 
@@ -162,4 +216,6 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def _public(check: Check) -> dict[str, Any]:
     """A check without advice, and without the words of an exception: anyone may read this page."""
     found = check.found if check.ok else check.found.split(":")[0]
-    return {name: value for name, value in asdict(check).items() if name != "advice"} | {"found": found}
+    return {name: value for name, value in asdict(check).items() if name != "advice"} | {
+        "found": found
+    }

@@ -19,14 +19,18 @@ State = Generation.State
 
 def requeue_lost() -> int:
     """Give back what silent workers were writing; return how many rows that were. One that ends its workers fails."""
-    lost = Generation.objects.filter(state=State.RUNNING).exclude(worker_id__in=heartbeats.alive().values("pk"))
+    lost = Generation.objects.filter(state=State.RUNNING).exclude(
+        worker_id__in=heartbeats.alive().values("pk")
+    )
     rows = list(lost.values_list("pk", "attempt", "text"))
     for pk, attempt, text in rows:
         held = Generation.objects.held_by(pk, attempt)
         if attempt >= settings.GENERATION_MAX_ATTEMPTS:
             error = f"Its worker was lost {attempt} times."
             progress = Progress(pk, attempt, text, None)
-            services.generation_finish(progress=progress, state=State.FAILED, reason="error", error=error)
+            services.generation_finish(
+                progress=progress, state=State.FAILED, reason="error", error=error
+            )
         elif held.filter(cancel_requested=False).update(state=State.QUEUED, dispatched_at=Now()):
             services.dispatch(pk)
         else:
@@ -36,18 +40,22 @@ def requeue_lost() -> int:
     return len(rows)
 
 
-_missing: set[UUID] = set()  # of the last look: who took a message says so on the row a moment later
+_missing: set[UUID] = (
+    set()
+)  # of the last look: who took a message says so on the row a moment later
 
 
 def send_again() -> int:
     """Send those waiting generations again whose messages were lost; return how many.
 
-    One that the broker holds a message for was not lost, however long it waits; lost is what has none at two looks in a row.
-    With the broker away nothing is sent.
+    One that the broker holds a message for was not lost, however long it waits; lost is what has
+    none at two looks in a row. With the broker away nothing is sent.
     """
     waiting = Generation.objects.filter(state=State.QUEUED)
     services.end_cancelled(waiting)
-    overdue = waiting.exclude(dispatched_at__gte=clock.ago(settings.DISPATCH_RETRY)).order_by("created_at")
+    overdue = waiting.exclude(dispatched_at__gte=clock.ago(settings.DISPATCH_RETRY)).order_by(
+        "created_at"
+    )
     unsent = list(overdue.values_list("pk", flat=True))
     try:
         held = _held() if unsent else set()
@@ -64,4 +72,8 @@ def send_again() -> int:
 
 def _held() -> set[str]:
     """Return the ids of the generations that a message on the queue is about."""
-    return {str(argument) for message in broker.waiting(services.GENERATE_QUEUE) for argument in message.args}
+    return {
+        str(argument)
+        for message in broker.waiting(services.GENERATE_QUEUE)
+        for argument in message.args
+    }

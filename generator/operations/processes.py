@@ -1,6 +1,7 @@
 """The command lines of the product's processes, read from deploy/supervisord.conf, their one home.
 
-No Django settings are needed here: the tests start single processes with an environment of their own.
+No Django settings are needed here: the tests start single processes with an environment of their
+own.
 """
 
 from __future__ import annotations
@@ -14,11 +15,19 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[2]
 CONFIGURATION = HOME / "deploy" / "supervisord.conf"
-NUMBERED = re.compile(r"(?P<program>[a-z]+)(-\d+)?")  # "worker-2" is a second process of the program "worker"
+NUMBERED = re.compile(
+    r"(?P<program>[a-z]+)(-\d+)?"
+)  # "worker-2" is a second process of the program "worker"
 
 
 def environment(
-    base: Mapping[str, str], *, data_dir: Path, host: str, port: int, max_streams: int, redis_server: str = ""
+    base: Mapping[str, str],
+    *,
+    data_dir: Path,
+    host: str,
+    port: int,
+    max_streams: int,
+    redis_server: str = "",
 ) -> dict[str, str]:
     """Return the environment in which the processes run. `redis_server` is the binary to start, empty for none."""
     return {
@@ -50,7 +59,11 @@ def command(name: str, variables: Mapping[str, str]) -> list[str]:
 
 def programs() -> list[str]:
     """Return the names of all programs."""
-    return [section.removeprefix("program:") for section in _parser().sections() if section.startswith("program:")]
+    return [
+        section.removeprefix("program:")
+        for section in _parser().sections()
+        if section.startswith("program:")
+    ]
 
 
 def shared() -> dict[str, str]:

@@ -58,7 +58,9 @@ def _holders(file: IO[str]) -> dict[int, str]:
     wanted, found = os.fstat(file.fileno()), {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended, or is somebody else's
-            opened = any(os.path.samestat(wanted, descriptor.stat()) for descriptor in _descriptors(folder))
+            opened = any(
+                os.path.samestat(wanted, descriptor.stat()) for descriptor in _descriptors(folder)
+            )
             if opened and int(folder.name) != os.getpid():
                 found[int(folder.name)] = _name(folder)
     return dict(sorted(found.items()))
@@ -72,11 +74,21 @@ def _descriptors(folder: Path) -> Iterator[Path]:
 
 def _name(folder: Path) -> str:
     """What supervisord calls a process, else the name of its program or Python module."""
-    environment = dict(pair.split("=", 1) for pair in (folder / "environ").read_text(errors="replace").split("\0") if "=" in pair)
+    environment = dict(
+        pair.split("=", 1)
+        for pair in (folder / "environ").read_text(errors="replace").split("\0")
+        if "=" in pair
+    )
     if name := environment.get("SUPERVISOR_PROCESS_NAME"):
         return name
     words = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").split()
-    return words[words.index("-m") + 1] if "-m" in words[:-1] else Path(words[0]).name if words else "a process"
+    return (
+        words[words.index("-m") + 1]
+        if "-m" in words[:-1]
+        else Path(words[0]).name
+        if words
+        else "a process"
+    )
 
 
 def open_to_others(folder: Path) -> str:
@@ -99,10 +111,18 @@ def close_to_others(folder: Path) -> tuple[bool, str]:
     for file in (*folder.glob("db.sqlite3*"), *folder.glob("mlflow.db*")):
         with contextlib.suppress(OSError):
             file.chmod(file.stat().st_mode & ~OTHERS)
-    if before.st_uid == os.geteuid() and not before.st_mode & stat.S_ISVTX and folder != Path.home() and len(folder.parts) > 2:
+    if (
+        before.st_uid == os.geteuid()
+        and not before.st_mode & stat.S_ISVTX
+        and folder != Path.home()
+        and len(folder.parts) > 2
+    ):
         with contextlib.suppress(OSError):
             folder.chmod(before.st_mode & ~OTHERS)
-            return True, f"{folder} is closed to other users now; its mode was {stat.S_IMODE(before.st_mode):o}"
+            return (
+                True,
+                f"{folder} is closed to other users now; its mode was {stat.S_IMODE(before.st_mode):o}",
+            )
     return False, problem
 
 

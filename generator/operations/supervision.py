@@ -30,7 +30,9 @@ EXITED = re.compile(r"exited: (?P<program>\S+) \((?P<how>.*)\)$")
 def port_problem(host: str, port: int) -> str:
     """Return why nothing can listen on an address, or an empty string."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         with socket.socket(family, kind, protocol) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -87,13 +89,16 @@ def redis_server() -> str:
     for folder in (package.submodule_search_locations or []) if package else []:
         if os.access(binary := Path(folder) / "bin" / "redis-server", os.X_OK):
             return str(binary)
-    raise NotPossible("No Redis server was found; install redis-server or valkey, or set REDIS_URL.")
+    raise NotPossible(
+        "No Redis server was found; install redis-server or valkey, or set REDIS_URL."
+    )
 
 
 def redis_prepare(data_dir: Path) -> str:
     """Write the configuration of our own Redis server and its address, and return the address.
 
-    The address of the last start is used again while its port is free, so that a shell left open goes on working.
+    The address of the last start is used again while its port is free, so that a shell left open
+    goes on working.
     """
     address = data_dir / "redis-url"
     known = urlsplit(address.read_text().strip() if address.exists() else "")
@@ -139,7 +144,9 @@ class Supervisor:
             cwd=HOME,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C reaches us alone, and we end it in order
-            pass_fds=(lock_file.fileno(),),  # for supervisord and, since its minfds closes nothing, for all others
+            pass_fds=(
+                lock_file.fileno(),
+            ),  # for supervisord and, since its minfds closes nothing, for all others
             preexec_fn=_end_with_parent,
         )
 

@@ -73,16 +73,24 @@ def _functions(queue: str) -> dict[str, Callable[..., Any]]:
 @cache
 def _client() -> Redis:
     return Redis.from_url(
-        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+        settings.REDIS_URL,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=PATIENCE,
+        socket_connect_timeout=PATIENCE,
     )
 
 
 def _remove_what_is_no_queue() -> None:
     """Remove keys that have a queue's name and are no list: nobody could send or take anything as long as they stand there."""
-    for queue in {settings.CELERY_TASK_DEFAULT_QUEUE, *(route["queue"] for route in settings.CELERY_TASK_ROUTES.values())}:
+    for queue in {
+        settings.CELERY_TASK_DEFAULT_QUEUE,
+        *(route["queue"] for route in settings.CELERY_TASK_ROUTES.values()),
+    }:
         for key in _client().scan_iter(match=f"{PREFIX}{queue}*"):
             if (kind := cast("bytes", _client().type(key))) not in (b"list", b"none"):
-                logger.warning("rejected what stands in the place of the queue %s: a %s", queue, kind.decode())
+                logger.warning(
+                    "rejected what stands in the place of the queue %s: a %s", queue, kind.decode()
+                )
                 _client().delete(key)
 
 

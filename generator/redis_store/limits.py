@@ -1,6 +1,7 @@
 """Limits that no row tells: what an address does in a minute and open sockets, in Redis; turns and messages, in memory.
 
-With Redis away its limits let everybody in, for texts can still be written then; what rows tell is limited all the same.
+With Redis away its limits let everybody in, for texts can still be written then; what rows tell is
+limited all the same.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ LEASE = 15_000  # milliseconds a socket's place outlives its web process
 RENEW_EVERY = 5.0  # seconds
 PATIENCE = 0.5  # seconds; a Redis that is stuck must hold up nobody
 
-# Where this web process listens, and which of those that have listened there it is. One that was killed left the places of its
-# sockets behind, and all of these come back at once: they must not find their own places taken.
+# Where this web process listens, and which of those that have listened there it is. One that was
+# killed left the places of its sockets behind, and all of these come back at once: they must not
+# find their own places taken.
 SEAT = f"{socket.gethostname()}:{settings.PORT}"
 SITTING = uuid.uuid4().hex
 
-# Takes a place under every key, or under none. A place is a member whose score is the moment it was taken, by Redis' own
-# clock; after its lifetime it is free again. That of a socket names seat and sitting, seat|sitting|…, and is free as soon as
-# another process takes places at that seat. A limit of 0 is not asked: it renews what is held. Returns the number of the key
-# that is full, 0 for none, and in how many milliseconds its next place is free.
+# Takes a place under every key, or under none. A place is a member whose score is the moment it was
+# taken, by Redis' own clock; after its lifetime it is free again. That of a socket names seat and
+# sitting, seat|sitting|…, and is free as soon as another process takes places at that seat. A limit
+# of 0 is not asked: it renews what is held. Returns the number of the key that is full, 0 for none,
+# and in how many milliseconds its next place is free.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -82,7 +85,10 @@ return {0, 0}
 @cache
 def _client() -> Redis:
     return Redis.from_url(
-        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE
+        settings.REDIS_URL,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=PATIENCE,
+        socket_connect_timeout=PATIENCE,
     )
 
 
@@ -98,7 +104,10 @@ def address_count(what: str, address: str, member: str, limit: int) -> float:
     if not address:
         return 0
     try:
-        _, wait = cast("tuple[int, int]", _client().eval(_TAKE, 1, _address_key(what, address), member, MINUTE, limit))
+        _, wait = cast(
+            "tuple[int, int]",
+            _client().eval(_TAKE, 1, _address_key(what, address), member, MINUTE, limit),
+        )
     except (RedisError, OSError) as error:
         logger.warning("%s of addresses are not limited: %s", what, error)
         return 0
@@ -149,7 +158,9 @@ class SocketPlaces:
         self._taken_at = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
-                call = stream_log.shared_client().eval(_TAKE, len(limits), *self._limits, self._member, LEASE, *limits)
+                call = stream_log.shared_client().eval(
+                    _TAKE, len(limits), *self._limits, self._member, LEASE, *limits
+                )
                 return cast("tuple[int, int]", await cast("Awaitable[object]", call))
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             logger.warning("sockets are not limited: %s", error)

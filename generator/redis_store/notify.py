@@ -11,7 +11,14 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from generator.events import WORKERS_GROUP, CancelMessage, ChangedMessage, OwnerChangedMessage, group_name, owner_group
+from generator.events import (
+    WORKERS_GROUP,
+    CancelMessage,
+    ChangedMessage,
+    OwnerChangedMessage,
+    group_name,
+    owner_group,
+)
 from generator.models import Owner
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The log of a generation's frames in a Redis Stream: what a browser that missed something reads again.
 
-Entry ids are `attempt-offset`. Redis refuses an id that is not above the last one, which fences off a stale attempt and
-drops duplicates without a line of code.
+Entry ids are `attempt-offset`. Redis refuses an id that is not above the last one, which fences off
+a stale attempt and drops duplicates without a line of code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ logger = logging.getLogger(__name__)
 Entry = tuple[int, CharsFrame]  # attempt and frame
 
 # Whoever uses the log can do without it, so clients give up quickly.
-_OPTIONS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1, "decode_responses": True}
+_OPTIONS: dict[str, Any] = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 1,
+    "decode_responses": True,
+}
 
 
 def _connect() -> Redis:
@@ -80,9 +84,14 @@ def was_refused(result: Any) -> bool:
     return isinstance(result, ResponseError) and "equal or smaller" in str(result)
 
 
-async def read(client: Redis, generation_id: UUID, after: Cursor, count: int | None = None) -> list[Entry]:
+async def read(
+    client: Redis, generation_id: UUID, after: Cursor, count: int | None = None
+) -> list[Entry]:
     """Return the entries after a cursor, oldest first; at most `count`."""
-    return [_entry(*raw) for raw in await client.xrange(log_key(generation_id), min=after.start, count=count)]
+    return [
+        _entry(*raw)
+        for raw in await client.xrange(log_key(generation_id), min=after.start, count=count)
+    ]
 
 
 def known_text(generation_id: UUID, text: str) -> str:

@@ -1,8 +1,9 @@
 """What may lie on a Celery queue: messages of our own senders. Anything else is junk, and Celery does not get to see it.
 
-Celery trusts what it reads: a body that is a number ends the worker, a missing id makes it reconnect for ever, and what was not
-confirmed comes back. So each message is checked before, and only what was checked is handed on: headers that ours do not use
-(dates, limits, groups, tasks to call afterwards) are dropped.
+Celery trusts what it reads: a body that is a number ends the worker, a missing id makes it
+reconnect for ever, and what was not confirmed comes back. So each message is checked before, and
+only what was checked is handed on: headers that ours do not use (dates, limits, groups, tasks to
+call afterwards) are dropped.
 """
 
 from __future__ import annotations
@@ -37,11 +38,33 @@ class Message:
     def encoded(self, queue: str) -> bytes:
         """Return the message as kombu's Redis transport writes it, with nothing in it that is not said here."""
         body = json.dumps([self.args, self.kwargs, AFTERWARDS]).encode()
-        headers: dict[str, Any] = {"lang": "py", "task": self.task, "id": self.id, "root_id": self.id, "parent_id": None}
-        headers |= {"group": None, "retries": 0, "timelimit": [None, None], "eta": None, "expires": None}
-        properties: dict[str, Any] = {"correlation_id": self.id, "delivery_tag": self.tag, "priority": 0, "body_encoding": BASE64}
+        headers: dict[str, Any] = {
+            "lang": "py",
+            "task": self.task,
+            "id": self.id,
+            "root_id": self.id,
+            "parent_id": None,
+        }
+        headers |= {
+            "group": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "eta": None,
+            "expires": None,
+        }
+        properties: dict[str, Any] = {
+            "correlation_id": self.id,
+            "delivery_tag": self.tag,
+            "priority": 0,
+            "body_encoding": BASE64,
+        }
         properties |= {"delivery_info": {"exchange": "", "routing_key": queue}}
-        envelope = {"content-type": JSON, "content-encoding": UTF8, "headers": headers, "properties": properties}
+        envelope = {
+            "content-type": JSON,
+            "content-encoding": UTF8,
+            "headers": headers,
+            "properties": properties,
+        }
         return json.dumps({"body": base64.b64encode(body).decode(), **envelope}).encode()
 
 
@@ -55,7 +78,8 @@ def read(raw: bytes) -> Message:
     headers = _object(envelope.get("headers"), "the headers")
     properties = _object(envelope.get("properties"), "the properties")
     task, name, tag = (
-        _text(part.get(key), key) for part, key in ((headers, "task"), (headers, "id"), (properties, "delivery_tag"))
+        _text(part.get(key), key)
+        for part, key in ((headers, "task"), (headers, "id"), (properties, "delivery_tag"))
     )
     _object(properties.get("delivery_info"), "the delivery info")
     args, kwargs = _call(envelope.get("body"), properties.get("body_encoding"))

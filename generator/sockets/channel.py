@@ -36,7 +36,8 @@ async def _keep_awake(layer: Any) -> None:
 class LiveChannel:
     """Receives what is sent to the groups it joined, and keeps the latest of it until it is asked for.
 
-    The layer's own queue has no bound, so it is emptied at once. What is dropped here leaves a gap, and a gap is filled.
+    The layer's own queue has no bound, so it is emptied at once. What is dropped here leaves a gap,
+    and a gap is filled.
     """
 
     def __init__(self, layer: Any, name: str) -> None:
@@ -56,7 +57,9 @@ class LiveChannel:
         except AWAY as error:
             logger.warning("a socket follows its row only: %s", error)
             return None
-        await asyncio.sleep(0)  # the pump starts: the layer unsubscribes only what is cancelled while it waits
+        await asyncio.sleep(
+            0
+        )  # the pump starts: the layer unsubscribes only what is cancelled while it waits
         return channel
 
     async def join(self, group: str) -> None:

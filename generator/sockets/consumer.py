@@ -53,10 +53,15 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.dispatch(await receive())  # "connect", and nothing else comes before it
             sources = [receive, self.live.receive] if self.live else [receive]
             await await_many_dispatch(sources, self.dispatch)
-        except (StopConsumer, Disconnected):  # the latter: the client left while a frame was on its way
+        except (
+            StopConsumer,
+            Disconnected,
+        ):  # the latter: the client left while a frame was on its way
             pass
         finally:
-            await asyncio.shield(self.leave())  # the server cancels again every second once it finds this slow
+            await asyncio.shield(
+                self.leave()
+            )  # the server cancels again every second once it finds this slow
 
     async def leave(self) -> None:
         """End what was begun for this socket."""
@@ -98,7 +103,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.places = SocketPlaces(owner, scope_address(self.scope))
             if not await self.places.take():
                 return TOO_MANY
-            await self.live.join(events.group_name(found[0].pk))  # what is said before is found by the first check
+            await self.live.join(
+                events.group_name(found[0].pk)
+            )  # what is said before is found by the first check
         await self.start(*found)
         return None
 
@@ -152,14 +159,18 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         while True:
             try:
                 if await self.still_theirs():
-                    generation = await in_thread(selectors.generation_row)(self.owner, self.generation_id)
+                    generation = await in_thread(selectors.generation_row)(
+                        self.owner, self.generation_id
+                    )
                     if generation:
                         await in_thread(services.generation_cancel)(generation=generation)
                 return
             except DatabaseError as error:
                 if not passing(error):
                     raise
-                logger.warning("generation %s: the cancel is tried again: %s", self.generation_id, error)
+                logger.warning(
+                    "generation %s: the cancel is tried again: %s", self.generation_id, error
+                )
                 await asyncio.sleep(QUIET)
 
     async def generation_frame(self, message: events.FrameMessage) -> None:
@@ -178,7 +189,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except DatabaseError as error:
             if not passing(error):
                 raise
-            logger.warning("generation %s: whose it is cannot be read now: %s", self.generation_id, error)
+            logger.warning(
+                "generation %s: whose it is cannot be read now: %s", self.generation_id, error
+            )
 
     async def close_if_over(self) -> None:
         follower = self.follower
@@ -209,7 +222,9 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def watch(self) -> None:
         """At once and then once a second see to gaps, the heartbeat, the place and the session, until the socket closes."""
-        checked = time.monotonic() - random.uniform(0, SESSION_CHECK_EVERY)  # those that came together do not ask together
+        checked = time.monotonic() - random.uniform(
+            0, SESSION_CHECK_EVERY
+        )  # those that came together do not ask together
         while self.follower and not self.follower.gone:
             try:
                 if self.places:
@@ -223,13 +238,20 @@ class GenerationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 return
             except Exception as error:
                 if passing(error):
-                    logger.warning("generation %s: the database is busy or away: %s", self.generation_id, error)
+                    logger.warning(
+                        "generation %s: the database is busy or away: %s", self.generation_id, error
+                    )
                 else:
-                    logger.exception("generation %s: the quiet check failed; it is tried again", self.generation_id)
+                    logger.exception(
+                        "generation %s: the quiet check failed; it is tried again",
+                        self.generation_id,
+                    )
             await asyncio.sleep(QUIET)
 
 
-def _look(cookies: dict[str, str], generation_id: str) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
+def _look(
+    cookies: dict[str, str], generation_id: str
+) -> tuple[Owner | None, tuple[Generation, int | None] | None]:
     """Return who asks, and their generation with its place in the queue; None for what is not theirs, or no id at all."""
     owner = socket_owner(cookies)
     if owner is None:

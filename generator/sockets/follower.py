@@ -1,10 +1,12 @@
 """Follows one generation for one socket: sends what continues its offset, drops what it sent, fetches what is missing.
 
-The channel layer is at-most-once, so live frames only hasten what the log in Redis holds, and the log only what the row
-will hold. A follower asks the log, then the row, whenever live frames skip an offset or stay away for a second.
+The channel layer is at-most-once, so live frames only hasten what the log in Redis holds, and the
+log only what the row will hold. A follower asks the log, then the row, whenever live frames skip an
+offset or stay away for a second.
 
-What was sent and not confirmed is bounded, since nothing else stops the server from buffering for a client that does not
-read. Beyond the bound nothing is sent and nothing kept: live frames are dropped, and read again once there is room.
+What was sent and not confirmed is bounded, since nothing else stops the server from buffering for a
+client that does not read. Beyond the bound nothing is sent and nothing kept: live frames are
+dropped, and read again once there is room.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ _rows = Batched(selectors.watched_rows)
 class Follower:
     """`position` is the offset up to which everything was sent, `confirmed` the one up to which the client says it came."""
 
-    def __init__(self, generation_id: UUID, owner: Owner, send: Callable[[Frame], Awaitable[None]]) -> None:
+    def __init__(
+        self, generation_id: UUID, owner: Owner, send: Callable[[Frame], Awaitable[None]]
+    ) -> None:
         self._id = generation_id
         self._owner = owner
         self._send = send
@@ -68,7 +72,9 @@ class Follower:
     @property
     def stalled(self) -> bool:
         """Tell whether the client has confirmed nothing for too long, although it was its turn."""
-        return (self.full or self.ended) and time.monotonic() - self._room_at >= settings.SOCKET_STALLED
+        return (
+            self.full or self.ended
+        ) and time.monotonic() - self._room_at >= settings.SOCKET_STALLED
 
     async def start(self, after: int, generation: Generation, place: int | None) -> None:
         """Send the snapshot of a row, and of what the log has beyond it."""
@@ -98,7 +104,8 @@ class Follower:
     async def confirm(self, offset: int) -> None:
         """Note that the client has everything up to `offset`, and go on if that makes room.
 
-        A client that came back may have more than was sent this time: the log was lost, and the row is a second behind.
+        A client that came back may have more than was sent this time: the log was lost, and the row
+        is a second behind.
         """
         was_full = self.full
         self._room_at = time.monotonic()
@@ -144,7 +151,14 @@ class Follower:
         self._said = time.monotonic()
         if not self.ended and (found := await self._load()):
             generation, place = found
-            await self._send({"type": "alive", "state": generation.state, "queue_position": place, "note": generation.note})
+            await self._send(
+                {
+                    "type": "alive",
+                    "state": generation.state,
+                    "queue_position": place,
+                    "note": generation.note,
+                }
+            )
 
     async def _text_so_far(self, generation: Generation) -> str:
         """Return the row's text and what the log has beyond it."""
@@ -189,14 +203,21 @@ class Follower:
         if self.ended or known >= len(frame["text"]):
             return
         if known:
-            frame = {**frame, "offset": self.position, "text": frame["text"][known:], "surprisal": frame["surprisal"][known:]}
+            frame = {
+                **frame,
+                "offset": self.position,
+                "text": frame["text"][known:],
+                "surprisal": frame["surprisal"][known:],
+            }
         self.position += len(frame["text"])
         await self._send(frame)
 
     async def _send_text(self, text: str) -> None:
         while self.position < len(text) and not self.full:
             piece = text[self.position : self.position + PIECE]
-            await self._forward({"type": "chars", "offset": self.position, "text": piece, "surprisal": []})
+            await self._forward(
+                {"type": "chars", "offset": self.position, "text": piece, "surprisal": []}
+            )
 
     async def _end_if_ended(self, generation: Generation) -> None:
         if generation.has_ended and not self.ended and self.position >= len(generation.text):
@@ -206,7 +227,9 @@ class Follower:
     async def _log(self, count: int | None = None) -> list[stream_log.Entry]:
         """Return the log's entries after the cursor; none when Redis is away, for then the row has to do."""
         try:
-            entries = await stream_log.read(stream_log.shared_client(), self._id, self._cursor, count)
+            entries = await stream_log.read(
+                stream_log.shared_client(), self._id, self._cursor, count
+            )
         except (RedisError, OSError) as error:
             if not self._log_away:
                 logger.warning("generation %s: the log cannot be read: %s", self._id, error)

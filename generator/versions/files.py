@@ -1,7 +1,8 @@
 """The files of model versions on this machine: fetched from the registry by a subprocess, once for everybody who waits.
 
-Importing mlflow takes seconds and 180 MB, so no worker does it. Whoever comes first fetches under a lock beside the folder, which
-also holds between the workers that share a data folder; the others wait and then find the files, or hear why there are none.
+Importing mlflow takes seconds and 180 MB, so no worker does it. Whoever comes first fetches under a
+lock beside the folder, which also holds between the workers that share a data folder; the others
+wait and then find the files, or hear why there are none.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ def _folder(version: ModelVersion) -> Path:
     return folder
 
 
-def version_folder(version: ModelVersion, *, anew: bool = False, stop: threading.Event = NEVER) -> Path:
+def version_folder(
+    version: ModelVersion, *, anew: bool = False, stop: threading.Event = NEVER
+) -> Path:
     """Return the folder with a version's files, fetched if they are not here. Whoever loads them verifies them.
 
-    A fetch that failed is not repeated for a while, unless `anew`; `stop` ends the waiting for others. Raises VersionRefused
-    when there is no use in trying again, RegistryError when there is.
+    A fetch that failed is not repeated for a while, unless `anew`; `stop` ends the waiting for
+    others. Raises VersionRefused when there is no use in trying again, RegistryError when there is.
     """
     if are_here(version):
         return _folder(version)
@@ -59,7 +62,9 @@ def version_folder(version: ModelVersion, *, anew: bool = False, stop: threading
         if not are_here(version):
             if not anew:
                 _raise_remembered(version)
-            with _alone([home / f".fetch-{slot}.lock" for slot in range(settings.FETCHES_AT_ONCE)], stop):
+            with _alone(
+                [home / f".fetch-{slot}.lock" for slot in range(settings.FETCHES_AT_ONCE)], stop
+            ):
                 _fetch_and_remember(version, lock)
     return _folder(version)
 
@@ -80,7 +85,9 @@ def _fetch_and_remember(version: ModelVersion, lock: int) -> None:
         versions.files_missing(version=version, reason=str(error), retry_after=retry_after)
         raise
     except RegistryError:
-        versions.files_missing(version=version, reason="", retry_after=timedelta(seconds=settings.FETCH_FAILED_KEPT))
+        versions.files_missing(
+            version=version, reason="", retry_after=timedelta(seconds=settings.FETCH_FAILED_KEPT)
+        )
         raise
     versions.files_found(version=version)
 
@@ -90,8 +97,20 @@ def _fetch(version: ModelVersion, lock: int) -> None:
     folder = _folder(version)
     for left in folder.parent.glob(f".{folder.name}-*"):  # of a fetch that was killed
         shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "ml", "fetch", "--version", str(version.version), "--out", str(folder)]
-    own = {"MLFLOW_TRACKING_URI": settings.MLFLOW_TRACKING_URI, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}  # we try again ourselves
+    command = [
+        sys.executable,
+        "-m",
+        "ml",
+        "fetch",
+        "--version",
+        str(version.version),
+        "--out",
+        str(folder),
+    ]
+    own = {
+        "MLFLOW_TRACKING_URI": settings.MLFLOW_TRACKING_URI,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }  # we try again ourselves
     try:
         done = subprocess.run(
             command,
@@ -104,12 +123,18 @@ def _fetch(version: ModelVersion, lock: int) -> None:
             pass_fds=(lock,),
         )
     except subprocess.TimeoutExpired:
-        raise RegistryError(f"fetching {version} took longer than {settings.FETCH_TIMEOUT:.0f} s") from None
+        raise RegistryError(
+            f"fetching {version} took longer than {settings.FETCH_TIMEOUT:.0f} s"
+        ) from None
     except OSError as error:  # no memory or no room for another process
         raise RegistryError(f"{version} could not be fetched: {error.strerror}") from error
     if done.returncode:
-        logger.warning("fetching %s ended with %d: %s", version, done.returncode, done.stderr.strip()[-4_000:])
-        raise _REFUSALS.get(done.returncode, RegistryError)(_sentence(done.stderr) or f"{version} could not be fetched")
+        logger.warning(
+            "fetching %s ended with %d: %s", version, done.returncode, done.stderr.strip()[-4_000:]
+        )
+        raise _REFUSALS.get(done.returncode, RegistryError)(
+            _sentence(done.stderr) or f"{version} could not be fetched"
+        )
 
 
 def _sentence(stderr: str) -> str:

@@ -16,7 +16,9 @@ from ml.versions.registry import RegisteredVersion, Registry, RegistryError, Ver
 from ml.versions.version import CheckpointError, is_complete, read_version
 
 logger = logging.getLogger(__name__)
-IN_USE = threading.Lock()  # one call at a time, so that switches cannot interleave with each other or with the mirror
+IN_USE = (
+    threading.Lock()
+)  # one call at a time, so that switches cannot interleave with each other or with the mirror
 
 
 def registry() -> Registry:
@@ -29,18 +31,24 @@ def sync() -> ModelVersion | None:
     source = registry()
     versions.versions_mirror(_row(source, version) for version in source.versions())
     champion = source.champion()
-    target = ModelVersion.objects.filter(version=champion, is_live=False).first() if champion else None
+    target = (
+        ModelVersion.objects.filter(version=champion, is_live=False).first() if champion else None
+    )
     return None if versions.promotions_open() else target
 
 
-def follow(target: ModelVersion, reason: str = "The champion alias was moved in the registry.") -> None:
+def follow(
+    target: ModelVersion, reason: str = "The champion alias was moved in the registry."
+) -> None:
     """Make the version live that the alias points to, if it passes every check; otherwise note once which one failed.
 
     Raises RegistryError for what may pass: the next look at the alias tries again.
     """
     try:
         if target.problem:
-            raise VersionRefused(f"version {target.version} of the registry cannot be used: {target.problem}")
+            raise VersionRefused(
+                f"version {target.version} of the registry cannot be used: {target.problem}"
+            )
         verify(target)
     except (CheckpointError, VersionRefused) as error:
         versions.alias_refused(version=target, reason=reason, evidence=str(error))
@@ -52,7 +60,9 @@ def follow(target: ModelVersion, reason: str = "The champion alias was moved in 
 
 def _row(source: Registry, version: RegisteredVersion) -> dict[str, object]:
     row = asdict(version)
-    if not version.problem and not (source.has_files(version) or (settings.VERSIONS_DIR / version.digest).is_dir()):
+    if not version.problem and not (
+        source.has_files(version) or (settings.VERSIONS_DIR / version.digest).is_dir()
+    ):
         row["problem"] = "its files are not in the registry"
     row["created_at"] = row.pop("created")
     del row["source"]
@@ -76,9 +86,14 @@ def register_bundled() -> list[str]:
             titles.append(registered[-1].title)
     usable = [version for version in registered if not version.problem]
     if usable and source.champion() is None:
-        best = min(usable, key=lambda version: version.metrics.get("validation_nats_per_char", float("inf")))
+        best = min(
+            usable,
+            key=lambda version: version.metrics.get("validation_nats_per_char", float("inf")),
+        )
         source.set_champion(best.version)
-    for version in usable if titles else ():  # of a registry that had some, each is fetched when somebody wants it
+    for version in (
+        usable if titles else ()
+    ):  # of a registry that had some, each is fetched when somebody wants it
         if not is_complete(settings.VERSIONS_DIR / version.digest):
             _fetch_if_possible(source, version)
     if target := sync():

@@ -20,7 +20,9 @@ from generator.models import ModelVersion, Promotion
 
 logger = logging.getLogger(__name__)
 REGISTRY_PATIENCE = 1.5  # seconds that a page of the admin waits for the registry
-REFUSALS_APART = timedelta(minutes=1)  # between entries of the same person's attempts at the same version
+REFUSALS_APART = timedelta(
+    minutes=1
+)  # between entries of the same person's attempts at the same version
 PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
 GONE = "it is not in the registry any more"
 Outcome = Promotion.Outcome
@@ -34,7 +36,11 @@ def promotions_open() -> bool:
     """Tell whether a switch is under way. A request that was lost on the way is closed first, and blocks no other."""
     requested = Promotion.objects.filter(outcome=Outcome.REQUESTED)
     lost = requested.filter(created_at__lt=Now() - PROMOTION_TIMEOUT)
-    lost.update(outcome=Outcome.REFUSED, evidence="Housekeeping did not answer in time.", finished_at=timezone.now())
+    lost.update(
+        outcome=Outcome.REFUSED,
+        evidence="Housekeeping did not answer in time.",
+        finished_at=timezone.now(),
+    )
     return requested.exists()
 
 
@@ -55,7 +61,8 @@ def registry_keeps_silent() -> bool:
 def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
     """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them.
 
-    An entry that cannot be used has a `problem`. Its row keeps what it had, as the proof of the texts written with it.
+    An entry that cannot be used has a `problem`. Its row keeps what it had, as the proof of the
+    texts written with it.
     """
     rows = {(row.name, row.version): row for row in ModelVersion.objects.all()}
     for fields in registered:
@@ -63,29 +70,46 @@ def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
         row = rows.pop((fields["name"], fields["version"]), None)
         problem = _digest_problem(row, fields) or fields["problem"]
         _say(row, fields["version"], problem)
-        changes = {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
+        changes = (
+            {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
+        )
         try:
             with transaction.atomic():
-                ModelVersion.objects.update_or_create(**identity, defaults={**changes, "synced_at": Now()})
-        except (DataError, IntegrityError, OverflowError, ValueError) as error:  # a number that no column holds, for example
+                ModelVersion.objects.update_or_create(
+                    **identity, defaults={**changes, "synced_at": Now()}
+                )
+        except (
+            DataError,
+            IntegrityError,
+            OverflowError,
+            ValueError,
+        ) as error:  # a number that no column holds, for example
             logger.warning("version %s of the registry is left out: %s", fields["version"], error)
     for row in rows.values():
         _say(row, row.version, GONE)
-    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(problem=GONE, synced_at=Now())
+    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(
+        problem=GONE, synced_at=Now()
+    )
 
 
 def _digest_problem(row: ModelVersion | None, fields: dict[str, Any]) -> str:
     """A version is what its digest says; under the number of another it would change the proof of every text of that one."""
     if row is None or not row.digest or not fields["digest"] or row.digest == fields["digest"]:
         return ""
-    return f"its digest was changed in the registry, from {row.digest[:12]} to {fields['digest'][:12]}"
+    return (
+        f"its digest was changed in the registry, from {row.digest[:12]} to {fields['digest'][:12]}"
+    )
 
 
 def _say(row: ModelVersion | None, version: int, problem: str) -> None:
     """Log a problem once, and its end."""
     before = row.problem if row else ""
     if problem != before:
-        logger.warning("version %s of the registry %s", version, f"cannot be used: {problem}" if problem else "can be used again")
+        logger.warning(
+            "version %s of the registry %s",
+            version,
+            f"cannot be used: {problem}" if problem else "can be used again",
+        )
 
 
 def files_missing(*, version: ModelVersion, reason: str, retry_after: timedelta) -> None:
@@ -122,11 +146,17 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
     with transaction.atomic():
         live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
         if promotions_open():
-            under_way = Promotion.objects.filter(outcome=Outcome.REQUESTED, requested_by=user, to_version=version)
+            under_way = Promotion.objects.filter(
+                outcome=Outcome.REQUESTED, requested_by=user, to_version=version
+            )
             if same := under_way.first():
                 return same
-            raise PromotionConflict("Another switch is under way. Look at its outcome in the ledger first.")
-        promotion = Promotion.objects.create(requested_by=user, from_version=live, to_version=version, reason=reason)
+            raise PromotionConflict(
+                "Another switch is under way. Look at its outcome in the ledger first."
+            )
+        promotion = Promotion.objects.create(
+            requested_by=user, from_version=live, to_version=version, reason=reason
+        )
     try:
         current_app.send_task("generator.tasks.promote", args=[promotion.pk])
     except OperationalError:
@@ -136,7 +166,12 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
 
 def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str) -> None:
     """Write an attempt that was not allowed to the ledger; once a minute, or anybody could fill it."""
-    attempt = {"requested_by": user, "to_version": version, "outcome": Outcome.REFUSED, "evidence": evidence}
+    attempt = {
+        "requested_by": user,
+        "to_version": version,
+        "outcome": Outcome.REFUSED,
+        "evidence": evidence,
+    }
     if not Promotion.objects.filter(**attempt, created_at__gte=Now() - REFUSALS_APART).exists():
         Promotion.objects.create(**attempt, finished_at=timezone.now())
 
@@ -180,7 +215,9 @@ def alias_followed(*, version: ModelVersion, reason: str) -> None:
 
 def alias_refused(*, version: ModelVersion, reason: str, evidence: str) -> None:
     """Note once that the alias points to a version that may not serve."""
-    seen = Promotion.objects.filter(to_version=version, outcome=Outcome.REFUSED, requested_by=None, evidence=evidence)
+    seen = Promotion.objects.filter(
+        to_version=version, outcome=Outcome.REFUSED, requested_by=None, evidence=evidence
+    )
     if not seen.exists():
         Promotion.objects.create(
             to_version=version,

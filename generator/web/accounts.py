@@ -31,7 +31,9 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     except AdmissionError as error:
         form.add_error(None, error.sentences)
         return error.answer(render(request, "registration/signup.html", {"form": form}))
-    return render(request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200)
+    return render(
+        request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200
+    )
 
 
 class SignInView(LoginView):

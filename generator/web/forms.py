@@ -56,7 +56,11 @@ class StopField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [plain_newlines(stop) if isinstance(stop, str) else stop for stop in value if stop != ""]
+            return [
+                plain_newlines(stop) if isinstance(stop, str) else stop
+                for stop in value
+                if stop != ""
+            ]
         try:
             return [stop_of_line(line) for line in plain_newlines(value or "").split("\n") if line]
         except ValueError:
@@ -65,10 +69,16 @@ class StopField(forms.CharField):
             ) from None
 
     def validate(self, value: list[Any]) -> None:
-        if not all(isinstance(line, str) and len(line) <= settings.STOP_MAX_LENGTH for line in value):
-            raise ValidationError(f"A stop string is text of at most {settings.STOP_MAX_LENGTH} characters.")
+        if not all(
+            isinstance(line, str) and len(line) <= settings.STOP_MAX_LENGTH for line in value
+        ):
+            raise ValidationError(
+                f"A stop string is text of at most {settings.STOP_MAX_LENGTH} characters."
+            )
         if len(value) > settings.STOP_MAX_STRINGS:
-            raise ValidationError(f"There may be {settings.STOP_MAX_STRINGS} stop strings at most, not {len(value)}.")
+            raise ValidationError(
+                f"There may be {settings.STOP_MAX_STRINGS} stop strings at most, not {len(value)}."
+            )
 
     def run_validators(self, value: list[str]) -> None:
         for line in value:
@@ -86,7 +96,9 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 class ClientKeyForm(forms.Form):
     """The key by which a submit that is sent twice makes one generation."""
 
-    client_key = TypedField(required=False, max_length=ranges.CLIENT_KEY_LENGTH, widget=forms.HiddenInput)
+    client_key = TypedField(
+        required=False, max_length=ranges.CLIENT_KEY_LENGTH, widget=forms.HiddenInput
+    )
 
     live: ModelVersion | None = None  # for the words of what depends on it
 
@@ -133,7 +145,9 @@ class GenerationForm(ClientKeyForm):
         prompt: str = self.cleaned_data["prompt"]
         _encodable(prompt)
         if len(unicodedata.normalize("NFKC", prompt)) > 2 * settings.PROMPT_MAX_LENGTH:
-            raise ValidationError("The prompt becomes too long when its characters are written out. Please shorten it.")
+            raise ValidationError(
+                "The prompt becomes too long when its characters are written out. Please shorten it."
+            )
         return prompt
 
     def clean_stop(self) -> list[str]:
@@ -153,7 +167,9 @@ class GenerationForm(ClientKeyForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         version = self.chosen_version
-        if "top_k" in self.errors or (version and (cleaned.get("top_k") or 0) > version.vocabulary_size):
+        if "top_k" in self.errors or (
+            version and (cleaned.get("top_k") or 0) > version.vocabulary_size
+        ):
             self.errors.pop("top_k", None)
             self.add_error("top_k", ranges.sentence("top_k", version))
         return cleaned
@@ -166,7 +182,10 @@ class GenerationForm(ClientKeyForm):
     def parameters(self) -> Parameters:
         """Return the validated submit."""
         names = ("prompt", "length", "temperature", "top_k", "top_p", "seed", "version", "parent")
-        return Parameters(stop=tuple(self.cleaned_data["stop"]), **{name: self.cleaned_data[name] for name in names})
+        return Parameters(
+            stop=tuple(self.cleaned_data["stop"]),
+            **{name: self.cleaned_data[name] for name in names},
+        )
 
 
 def _above_zero(value: float) -> None:
@@ -178,7 +197,9 @@ def _encodable(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValidationError("The text holds half of a character pair (a lone surrogate), which is no character.") from None
+        raise ValidationError(
+            "The text holds half of a character pair (a lone surrogate), which is no character."
+        ) from None
 
 
 def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
@@ -209,7 +230,11 @@ def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
         types = _JSON_TYPES.get(name)
         if types is None:
             problem = f"There is no parameter {isolated(name[:40])}."
-        elif isinstance(value, bool) or not isinstance(value, types) or (isinstance(value, int) and abs(value) >= _HUGE):
+        elif (
+            isinstance(value, bool)
+            or not isinstance(value, types)
+            or (isinstance(value, int) and abs(value) >= _HUGE)
+        ):
             odd.append(name)
         else:
             fields[name] = value

@@ -24,7 +24,8 @@ View = Callable[[HttpRequest], HttpResponse]
 def IdentityMiddleware(get_response: View) -> View:
     """Hand a visitor's texts to the user that the same browser signs in as, and end what the one before still watches.
 
-    Texts are handed over before the view, too: a reply that was on its way may have brought the cookie back after the sign-in.
+    Texts are handed over before the view, too: a reply that was on its way may have brought the
+    cookie back after the sign-in.
     """
 
     def known(request: HttpRequest) -> HttpResponse:
@@ -59,13 +60,17 @@ def visitor_adopt(*, visitor: Owner, user_id: int) -> None:
     """Make a visitor's generations a user's, so that nothing is lost; what the visitor did in the last minute counts on."""
     theirs, mine = Generation.objects.owned_by(visitor), Generation.objects.owned_by(Owner(user_id))
     with transaction.atomic():
-        theirs.filter(client_key__in=mine.exclude(client_key="").values("client_key")).update(client_key="")
+        theirs.filter(client_key__in=mine.exclude(client_key="").values("client_key")).update(
+            client_key=""
+        )
         theirs.update(user_id=user_id, visitor="")
         Submit.objects.filter(visitor=visitor.visitor).update(user_id=user_id, visitor="")
 
 
 @receiver((post_save, post_delete), sender=User)
-def account_changed(instance: User, *, created: bool = False, update_fields: Any = None, **_: object) -> None:
+def account_changed(
+    instance: User, *, created: bool = False, update_fields: Any = None, **_: object
+) -> None:
     """Have the sockets of an account look again: a new password, a lock or a deletion ends its sign-ins."""
     if not created and update_fields != {"last_login"}:
         owner = Owner(instance.pk)

@@ -30,7 +30,8 @@ def sentence(name: str, version: ModelVersion | None = None) -> str:
 def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
     """Return the sentences of a field for everything that Django may find wrong with it."""
     said = dict.fromkeys(
-        ("required", "invalid", "invalid_choice", "min_value", "max_value", "max_length"), sentence(name, version)
+        ("required", "invalid", "invalid_choice", "min_value", "max_value", "max_length"),
+        sentence(name, version),
     )
     if name == "prompt":
         said["max_length"] = (

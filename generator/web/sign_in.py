@@ -40,7 +40,8 @@ def password_turn() -> Iterator[None]:
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     """A user name and a password; there is nothing else to know about anybody.
 
-    What is wrong with the password is said at the first of its two fields, for both have to be typed again.
+    What is wrong with the password is said at the first of its two fields, for both have to be
+    typed again.
     """
 
     def validate_passwords(self, *_: str) -> None:
@@ -54,13 +55,19 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
     def account(self, address: str) -> User | None:
         """Return the account to sign in to: a new one, or the one that the first of two clicks made. None: see the errors.
 
-        Raises AdmissionError when very many were made from the address, or very many passwords are looked at.
+        Raises AdmissionError when very many were made from the address, or very many passwords are
+        looked at.
         """
         good = self.is_valid()
         if not good and not self.has_error("username", "unique"):
             return None
         with (
-            admission.counted(SIGN_UPS, address, settings.ADDRESS_SIGN_UPS_PER_MINUTE, "Very many accounts were made"),
+            admission.counted(
+                SIGN_UPS,
+                address,
+                settings.ADDRESS_SIGN_UPS_PER_MINUTE,
+                "Very many accounts were made",
+            ),
             password_turn(),
         ):
             return (self._new() if good else None) or self._just_made()
@@ -77,7 +84,10 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
 
     def _just_made(self) -> User | None:
         """Return an account that is new, and of which this form has the password, too. An older one has its own door."""
-        name, password = self.fields["username"].to_python(self.data["username"]), self.data.get("password1", "")
+        name, password = (
+            self.fields["username"].to_python(self.data["username"]),
+            self.data.get("password1", ""),
+        )
         fresh = timezone.now() - SECOND_CLICK
         user = User.objects.filter(username=name, is_active=True, date_joined__gte=fresh).first()
         return user if user and user.check_password(password) else None
@@ -91,13 +101,17 @@ class SignInForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Check the password, unless the address has tried too often: then not even the right one tells anything."""
         try:
-            return self._counted_clean(request_address(self.request) if self.request else "", uuid.uuid4().hex)
+            return self._counted_clean(
+                request_address(self.request) if self.request else "", uuid.uuid4().hex
+            )
         except AdmissionError as error:
             self.refused = error
             raise ValidationError(error.sentences) from None
 
     def _counted_clean(self, address: str, name: str) -> dict[str, Any]:
-        if wait := limits.address_count(SIGN_INS, address, name, settings.ADDRESS_SIGN_INS_PER_MINUTE):
+        if wait := limits.address_count(
+            SIGN_INS, address, name, settings.ADDRESS_SIGN_INS_PER_MINUTE
+        ):
             raise TooMany("Too many attempts to sign in came from your network.", wait)
         try:
             with password_turn():

@@ -54,7 +54,8 @@ def wants_json(request: HttpRequest) -> bool:
 def desk(request: HttpRequest) -> HttpResponse:
     """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one, `&live` with the live version.
 
-    A visitor gets their cookie here, before anything is sent: when a first reply is lost, the next try is still theirs.
+    A visitor gets their cookie here, before anything is sent: when a first reply is lost, the next
+    try is still theirs.
     """
     form = _filled_form(_source(request), live="live" in request.GET)
     return remember_visitor(_desk(request, form), request_owner(request) or new_visitor())
@@ -79,7 +80,12 @@ def _source(request: HttpRequest) -> Generation | None:
 
 
 def _desk(
-    request: HttpRequest, form: GenerationForm, *, status: int = 200, problem: str = "", name_active: bool = False
+    request: HttpRequest,
+    form: GenerationForm,
+    *,
+    status: int = 200,
+    problem: str = "",
+    name_active: bool = False,
 ) -> HttpResponse:
     owner = request_owner(request)
     context = {
@@ -117,7 +123,9 @@ def _create(request: HttpRequest, owner: Owner) -> HttpResponse:
     return _accepted(request, generation)
 
 
-def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionError) -> HttpResponse:
+def _not_admitted(
+    request: HttpRequest, form: GenerationForm, error: AdmissionError
+) -> HttpResponse:
     if wants_json(request):
         said: dict[str, Any] = {"errors": {"__all__": [str(error)]}}
         if isinstance(error, TooMany):
@@ -125,14 +133,21 @@ def _not_admitted(request: HttpRequest, form: GenerationForm, error: AdmissionEr
         return error.answer(JsonResponse(said))
     if isinstance(error, KeyUsed):
         form.data = {**form.data, "client_key": uuid.uuid4().hex}
-    return error.answer(_desk(request, form, problem=error.sentences, name_active=isinstance(error, TooMany)))
+    return error.answer(
+        _desk(request, form, problem=error.sentences, name_active=isinstance(error, TooMany))
+    )
 
 
 def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
     if not wants_json(request):
         return redirect(generation)
     url = generation.get_absolute_url()
-    addresses = {"id": str(generation.pk), "url": url, "socket": generation.socket_path, "seed": str(generation.seed)}
+    addresses = {
+        "id": str(generation.pk),
+        "url": url,
+        "socket": generation.socket_path,
+        "seed": str(generation.seed),
+    }
     return JsonResponse(addresses, status=201, headers={"Location": url})
 
 
@@ -160,9 +175,13 @@ def generation_cancel(request: HttpRequest, generation: Generation) -> HttpRespo
     services.generation_cancel(generation=generation)
     if wants_json(request):
         return JsonResponse({"id": str(generation.pk)}, status=202)
-    if request.POST.get("back") == "desk":  # from the list of those that keep another from being sent
+    if (
+        request.POST.get("back") == "desk"
+    ):  # from the list of those that keep another from being sent
         form = submitted_form(request, generation.owner)
-        return _desk(request, form, problem="It was stopped. You can send your text now.", name_active=True)
+        return _desk(
+            request, form, problem="It was stopped. You can send your text now.", name_active=True
+        )
     return redirect(generation)
 
 
@@ -175,7 +194,12 @@ def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse
         services.generation_delete(generation=generation)
     if wants_json(request):
         return HttpResponse(status=204) if generation else _error(request, 404, "Not found.")
-    messages.success(request, "The text was deleted." if generation else "There is no such text in your history any more.")
+    messages.success(
+        request,
+        "The text was deleted."
+        if generation
+        else "There is no such text in your history any more.",
+    )
     return redirect(_history_address(QueryDict(request.POST.get("back", ""))))
 
 
@@ -209,7 +233,9 @@ def generation_again(request: HttpRequest, generation: Generation) -> HttpRespon
 @own_generation
 def export_text(request: HttpRequest, generation: Generation) -> HttpResponse:
     """Prompt and text as one plain-text file."""
-    return _download(generation, generation.prompt + generation.text, "txt", "text/plain; charset=utf-8")
+    return _download(
+        generation, generation.prompt + generation.text, "txt", "text/plain; charset=utf-8"
+    )
 
 
 @require_safe
@@ -222,7 +248,11 @@ def export_json(request: HttpRequest, generation: Generation) -> HttpResponse:
 
 def _download(generation: Generation, content: str, suffix: str, content_type: str) -> HttpResponse:
     name = f"charrnn-{str(generation.pk)[:8]}.{suffix}"
-    return HttpResponse(content, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return HttpResponse(
+        content,
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 @require_safe
@@ -232,8 +262,12 @@ def history(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").replace("\0", "")[: settings.PROMPT_MAX_LENGTH].strip()
     state = request.GET.get("state", "")
     version = request.GET.get("version", "")
-    number = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else None
-    rows = selectors.generation_list(request_owner(request), query=query, version=number, state=state)
+    number = (
+        int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else None
+    )
+    rows = selectors.generation_list(
+        request_owner(request), query=query, version=number, state=state
+    )
     page = Paginator(rows, settings.HISTORY_PAGE_SIZE).get_page(request.GET.get("page"))
     kept = request.GET.copy()
     kept.pop("page", None)
@@ -255,16 +289,23 @@ def history(request: HttpRequest) -> HttpResponse:
 def form_too_old(request: HttpRequest) -> HttpResponse | None:
     """Return the answer for a form whose token is too old, as after a sign-in in another tab, where nothing need be lost.
 
-    The desk comes back with what was typed, and who was signed in by the first click of two is led where that click led.
+    The desk comes back with what was typed, and who was signed in by the first click of two is led
+    where that click led.
     """
     where = request.resolver_match.view_name if request.resolver_match else ""
     user = request.user
-    if where in SIGN_INS and user.is_authenticated and user.get_username() == request.POST.get("username"):
+    if (
+        where in SIGN_INS
+        and user.is_authenticated
+        and user.get_username() == request.POST.get("username")
+    ):
         return redirect(SIGN_INS[where])
     if where != "generation-create" or wants_json(request):
         return None
     owner = request_owner(request) or new_visitor()
-    return remember_visitor(_desk(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner)
+    return remember_visitor(
+        _desk(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,7 +1,7 @@
 """Carries new characters to Redis: into each generation's log, then to the sockets that watch it.
 
-One thread with one event loop and one client. It looks at all streams at intervals, so the engine never waits for it, and
-what it costs depends on frames, not on characters.
+One thread with one event loop and one client. It looks at all streams at intervals, so the engine
+never waits for it, and what it costs depends on frames, not on characters.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ class Writing:
         chunk = self.stream.take()
         if chunk is None:
             return None
-        frame: CharsFrame = {"type": "chars", "offset": chunk.offset, "text": chunk.text, "surprisal": chunk.surprisal}
+        frame: CharsFrame = {
+            "type": "chars",
+            "offset": chunk.offset,
+            "text": chunk.text,
+            "surprisal": chunk.surprisal,
+        }
         if self.unknown_characters and self.frames == 0:
             frame["unknown_characters"] = self.unknown_characters
         self.frames += 1
@@ -103,7 +108,9 @@ class Publisher:
         while True:
             await self._work.wait()
             somebody_waits = any(not writing.frames for writing in list(self._active.values()))
-            await asyncio.sleep(FIRST_INTERVAL if somebody_waits else max(0.0, due - self._loop.time()))
+            await asyncio.sleep(
+                FIRST_INTERVAL if somebody_waits else max(0.0, due - self._loop.time())
+            )
             writings = list(self._active.values())
             if self._loop.time() >= due:
                 due = self._loop.time() + INTERVAL + INTERVAL_PER_STREAM * len(writings)
@@ -134,7 +141,11 @@ class Publisher:
                 if stream_log.was_refused(result):
                     writing.stream.cancel()  # a later attempt writes this generation
                     continue
-                message: FrameMessage = {"type": "generation.frame", "attempt": writing.attempt, "frame": frame}
+                message: FrameMessage = {
+                    "type": "generation.frame",
+                    "attempt": writing.attempt,
+                    "frame": frame,
+                }
                 sends.append((group_name(writing.generation_id), message))
             await self._send(sends)
 
@@ -160,7 +171,9 @@ class Publisher:
         layer, channel = get_channel_layer(), ""
         while True:
             try:
-                channel = channel or await layer.new_channel()  # one for good: what a second leaves behind nobody empties
+                channel = (
+                    channel or await layer.new_channel()
+                )  # one for good: what a second leaves behind nobody empties
                 await layer.group_add(WORKERS_GROUP, channel)
                 while True:
                     await self._obey(layer, channel)

@@ -32,7 +32,9 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
 DRAIN_PAUSE = 0.3  # seconds
 SIGNAL_LAG = 0.2  # seconds in which a stop that ended a child first is heard of here
-CONSUMES_SILENT = 5.0  # seconds without a sign of Celery's loop after which it counts as not taking tasks
+CONSUMES_SILENT = (
+    5.0  # seconds without a sign of Celery's loop after which it counts as not taking tasks
+)
 FAREWELL = 1.0  # seconds a process that is lost waits for the database to hear of it
 FETCHING = "Fetching the model's files"
 State = Generation.State
@@ -71,9 +73,13 @@ class Runtime:
             on_death=self._end_process,
         )
         self._publisher = Publisher(self.cancel)
-        self._writings: dict[tuple[UUID, int], Writing] = {}  # by attempt: an overtaken one may still be ending
+        self._writings: dict[
+            tuple[UUID, int], Writing
+        ] = {}  # by attempt: an overtaken one may still be ending
         self._draining = threading.Event()
-        self._row = threading.Lock()  # a heartbeat that is under way must not write the row again once it is removed
+        self._row = (
+            threading.Lock()
+        )  # a heartbeat that is under way must not write the row again once it is removed
         self._gone = False
         self._beat_now = threading.Event()
         self._consumed_at = -CONSUMES_SILENT
@@ -82,19 +88,24 @@ class Runtime:
     def start(self) -> Callable[[float], bool]:
         """Start publishing, checkpoints and heartbeats, and load the live version so that the first visitor need not wait.
 
-        Returns at once. What is returned waits for so many seconds and tells whether texts may now be claimed.
+        Returns at once. What is returned waits for so many seconds and tells whether texts may now
+        be claimed.
         """
         ready = threading.Event()
         self._publisher.start()
         self._every(settings.WORKER_HEARTBEAT, self._heartbeat, self._beat_now)
         self._every(CHECKPOINT_EVERY, self._checkpoint)
-        self._loader = threading.Thread(target=self._prepare, args=(ready,), name="loader", daemon=True)
+        self._loader = threading.Thread(
+            target=self._prepare, args=(ready,), name="loader", daemon=True
+        )
         self._loader.start()
         return ready.wait
 
     def _prepare(self, ready: threading.Event) -> None:
         try:
-            _insist(self._heartbeat)  # before anything is claimed: a claim by a worker without a row counts as lost
+            _insist(
+                self._heartbeat
+            )  # before anything is claimed: a claim by a worker without a row counts as lost
             _insist(self._load_live)
         except Exception:
             logger.exception("the live version cannot be loaded")
@@ -109,7 +120,9 @@ class Runtime:
             except (CheckpointError, RegistryError) as error:
                 logger.error("the live version cannot be loaded: %s", error)
 
-    def _every(self, seconds: float, work: Callable[[], None], now: threading.Event | None = None) -> None:
+    def _every(
+        self, seconds: float, work: Callable[[], None], now: threading.Event | None = None
+    ) -> None:
         """Do something at intervals, and when `now` is set."""
         now = now or threading.Event()
 
@@ -131,10 +144,14 @@ class Runtime:
     def write(self, generation_id: UUID) -> None:
         """Write one generation to its end, or as far as this process gets."""
         if self._draining.is_set():
-            time.sleep(DRAIN_PAUSE)  # by then this process takes no more tasks, and another worker gets it
+            time.sleep(
+                DRAIN_PAUSE
+            )  # by then this process takes no more tasks, and another worker gets it
             services.dispatch(generation_id)
             return
-        generation = services.generation_claim(generation_id=generation_id, worker_id=self.worker_id)
+        generation = services.generation_claim(
+            generation_id=generation_id, worker_id=self.worker_id
+        )
         if generation is None:
             return
         try:
@@ -154,7 +171,9 @@ class Runtime:
         version = generation.model_version
         if not generation.note and not files.are_here(version):
             self._note(generation, FETCHING)
-        engine = self._engines.get(files.version_folder(version, stop=self._draining), version.digest)
+        engine = self._engines.get(
+            files.version_folder(version, stop=self._draining), version.digest
+        )
         if generation.note:
             self._note(generation, "")
         return engine
@@ -167,26 +186,39 @@ class Runtime:
     def _not_begun(self, generation: Generation, error: Exception) -> None:
         """Give back a generation that no engine could begin, or end it when another try would find the same.
 
-        The log says what happened; whoever reads the page is told what it means, without a path of this machine.
+        The log says what happened; whoever reads the page is told what it means, without a path of
+        this machine.
         """
         known = isinstance(error, CheckpointError | RegistryError)
-        logger.error("generation %s cannot be written: %s", generation.pk, error, exc_info=not known)
+        logger.error(
+            "generation %s cannot be written: %s", generation.pk, error, exc_info=not known
+        )
         progress = _nothing_new(generation)
         number = generation.model_version.version
-        if self._draining.wait(SIGNAL_LAG):  # no fault of the model: what was to fetch or load it was stopped, too
+        if self._draining.wait(
+            SIGNAL_LAG
+        ):  # no fault of the model: what was to fetch or load it was stopped, too
             _insist(lambda: services.generation_requeue(progress=progress))
             self._publisher.changed(generation.pk)
         elif isinstance(error, NotInRegistry):
             self._fail(progress, f"Version {number} is not in the registry.")
         elif isinstance(error, CheckpointError | VersionRefused):
-            self._fail(progress, f"The files of version {number} are missing or not as they should be.")
+            self._fail(
+                progress, f"The files of version {number} are missing or not as they should be."
+            )
         elif known:
-            self._give_back(progress, "The model's files cannot be had now.", settings.FETCH_FAILED_KEPT)
+            self._give_back(
+                progress, "The model's files cannot be had now.", settings.FETCH_FAILED_KEPT
+            )
         else:
             self._give_back(progress, "The model could not start on this text.")
 
     def _fail(self, progress: Progress, error: str) -> None:
-        _insist(lambda: services.generation_finish(progress=progress, state=State.FAILED, reason="error", error=error))
+        _insist(
+            lambda: services.generation_finish(
+                progress=progress, state=State.FAILED, reason="error", error=error
+            )
+        )
         self._publisher.changed(progress.generation_id)
 
     def _submit(self, generation: Generation, engine: Engine) -> Writing:
@@ -216,17 +248,29 @@ class Runtime:
         if reason is FinishReason.DRAINED:
             _insist(lambda: services.generation_requeue(progress=progress))
         elif reason is FinishReason.ERROR:
-            logger.error("generation %s: the model failed: %s", writing.generation_id, writing.stream.error)
+            logger.error(
+                "generation %s: the model failed: %s", writing.generation_id, writing.stream.error
+            )
             return self._give_back(progress, "The model failed on this text.")
         else:
             state = ENDS[reason] if reason else State.FAILED
-            error = f"Writing took longer than {settings.GENERATION_DEADLINE} s." if state == State.FAILED else ""
-            _insist(lambda: services.generation_finish(progress=progress, state=state, reason=str(reason), error=error))
+            error = (
+                f"Writing took longer than {settings.GENERATION_DEADLINE} s."
+                if state == State.FAILED
+                else ""
+            )
+            _insist(
+                lambda: services.generation_finish(
+                    progress=progress, state=state, reason=str(reason), error=error
+                )
+            )
             self._publisher.let_go(writing.generation_id)
         self._publisher.changed(writing.generation_id)
 
     def _give_back(self, progress: Progress, error: str, after: float = 0) -> None:
-        _insist(lambda: services.generation_attempt_failed(progress=progress, error=error, after=after))
+        _insist(
+            lambda: services.generation_attempt_failed(progress=progress, error=error, after=after)
+        )
         self._publisher.changed(progress.generation_id)
 
     def cancel(self, generation_id: UUID) -> None:
@@ -250,7 +294,9 @@ class Runtime:
 
     @property
     def _consumes(self) -> bool:
-        return not self._draining.is_set() and time.monotonic() - self._consumed_at < CONSUMES_SILENT
+        return (
+            not self._draining.is_set() and time.monotonic() - self._consumed_at < CONSUMES_SILENT
+        )
 
     def _heartbeat(self) -> None:
         with self._row:
@@ -284,8 +330,12 @@ class Runtime:
 
     def _end_process(self, error: BaseException) -> None:
         """An engine thread has died: its streams are lost to this process, so another takes over."""
-        logger.critical("the engine died, this process ends and the supervisor starts a new one", exc_info=error)
-        farewell = threading.Thread(target=self.close, daemon=True)  # a database that is away must not keep it alive
+        logger.critical(
+            "the engine died, this process ends and the supervisor starts a new one", exc_info=error
+        )
+        farewell = threading.Thread(
+            target=self.close, daemon=True
+        )  # a database that is away must not keep it alive
         farewell.start()
         farewell.join(FAREWELL)
         os._exit(os.EX_SOFTWARE)
@@ -312,5 +362,7 @@ def _nothing_new(generation: Generation) -> Progress:
 
 def _progress(writing: Writing) -> Progress:
     first = writing.stream.first_character_at
-    moment = timezone.now() - timedelta(seconds=time.monotonic() - first) if first is not None else None
+    moment = (
+        timezone.now() - timedelta(seconds=time.monotonic() - first) if first is not None else None
+    )
     return Progress(writing.generation_id, writing.attempt, writing.stream.text, moment)

@@ -1,7 +1,8 @@
 """Ends a process in time once it is told to stop, whatever it is doing.
 
-Nothing of ours runs in a signal handler: one that takes a lock waits for ever if its own thread holds it. Python notes the
-signal in a pipe, also while the main thread is inside a library, and a thread reads it there.
+Nothing of ours runs in a signal handler: one that takes a lock waits for ever if its own thread
+holds it. Python notes the signal in a pipe, also while the main thread is inside a library, and a
+thread reads it there.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ FAREWELL = 0.4  # seconds of these for the last words
 def watch(at_once: Callable[[], None], at_last: Callable[[], None]) -> None:
     """Have `at_once` called when this process is told to stop, and `at_last` if it then has to be ended by force.
 
-    To be called in the main thread. Until somebody else handles the signals they end the process by themselves.
+    To be called in the main thread. Until somebody else handles the signals they end the process by
+    themselves.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_wait, args=(reading, at_once, at_last), name="stopping", daemon=True).start()
+    threading.Thread(
+        target=_wait, args=(reading, at_once, at_last), name="stopping", daemon=True
+    ).start()
 
 
 def _wait(reading: int, at_once: Callable[[], None], at_last: Callable[[], None]) -> None:

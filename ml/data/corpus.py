@@ -1,7 +1,8 @@
 """Books to training data: strip the licence, clean, split, and store as memory-mapped symbol ids.
 
-A corpus folder holds `train.bin` and `validation.bin` (ids, one byte each or two where the vocabulary needs them) and
-`corpus.json` (vocabulary, what was left out of it, how it was cleaned, books, digest).
+A corpus folder holds `train.bin` and `validation.bin` (ids, one byte each or two where the
+vocabulary needs them) and `corpus.json` (vocabulary, what was left out of it, how it was cleaned,
+books, digest).
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ from ml.files import write_whole
 from ml.vocabulary import Ids, Vocabulary, normalize
 
 VALIDATION_SHARE = 0.05  # the last part of every book, never trained on
-WRAPPED_LINE = 45  # a line at least this long was broken by the editor's column width, not by the author
-
-_START = re.compile(r"^\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG EBOOK.*$", re.IGNORECASE | re.MULTILINE)
-_END = re.compile(
-    r"^(?:\*\*\* ?END OF (?:THIS|THE) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)", re.IGNORECASE | re.MULTILINE
+WRAPPED_LINE = (
+    45  # a line at least this long was broken by the editor's column width, not by the author
 )
-_CREDIT = re.compile(r"^\s*(?:Produced by|E-text prepared by|Transcribed from)\b[^\n]*(?:\n[^\n]+)*", re.IGNORECASE)
+
+_START = re.compile(
+    r"^\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG EBOOK.*$", re.IGNORECASE | re.MULTILINE
+)
+_END = re.compile(
+    r"^(?:\*\*\* ?END OF (?:THIS|THE) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CREDIT = re.compile(
+    r"^\s*(?:Produced by|E-text prepared by|Transcribed from)\b[^\n]*(?:\n[^\n]+)*", re.IGNORECASE
+)
 
 
 class CorpusError(Exception):
@@ -48,7 +56,8 @@ def strip_licence(text: str) -> str:
 def join_wrapped_lines(text: str) -> str:
     """Return `text` with hard-wrapped lines of a paragraph joined by spaces; short lines and verse stay as they are.
 
-    So do lines of Chinese and Japanese, which know no space between words: a long one is a paragraph.
+    So do lines of Chinese and Japanese, which know no space between words: a long one is a
+    paragraph.
     """
     lines = text.split("\n")
     joined = [lines[0]]
@@ -63,7 +72,9 @@ def join_wrapped_lines(text: str) -> str:
 
 def _without_spaces(characters: str) -> bool:
     """Tell whether one of these is of a script without spaces between words. Korean is as wide, and has them."""
-    wide = (character for character in characters if unicodedata.east_asian_width(character) in "WF")
+    wide = (
+        character for character in characters if unicodedata.east_asian_width(character) in "WF"
+    )
     return any(not unicodedata.name(character, "").startswith("HANGUL") for character in wide)
 
 
@@ -109,13 +120,19 @@ class Corpus:
             vocabulary, digest = Vocabulary(meta["vocabulary"]), str(meta["digest"])
             join_lines, left_out = bool(meta.get("join_lines", True)), str(meta.get("left_out", ""))
         except (FileNotFoundError, NotADirectoryError):
-            raise CorpusError(f"{folder} holds no corpus; make one with `python -m ml corpus build`") from None
+            raise CorpusError(
+                f"{folder} holds no corpus; make one with `python -m ml corpus build`"
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"{folder / 'corpus.json'} is damaged ({error}); build the corpus again") from None
+            raise CorpusError(
+                f"{folder / 'corpus.json'} is damaged ({error}); build the corpus again"
+            ) from None
         return cls(
             vocabulary=vocabulary,
             train=_map(folder / "train.bin", sum(book.train_chars for book in books), vocabulary),
-            validation=_map(folder / "validation.bin", sum(book.validation_chars for book in books), vocabulary),
+            validation=_map(
+                folder / "validation.bin", sum(book.validation_chars for book in books), vocabulary
+            ),
             books=books,
             digest=digest,
             join_lines=join_lines,
@@ -125,7 +142,10 @@ class Corpus:
     @property
     def lost_share(self) -> float:
         """The share of all characters that became the unknown symbol. Reads every id."""
-        lost = sum(np.count_nonzero(part == self.vocabulary.unknown_id) for part in (self.train, self.validation))
+        lost = sum(
+            np.count_nonzero(part == self.vocabulary.unknown_id)
+            for part in (self.train, self.validation)
+        )
         return lost / (len(self.train) + len(self.validation))
 
     def validation_books(self) -> Iterator[tuple[Book, Ids]]:
@@ -140,7 +160,9 @@ def _map(path: Path, chars: int, vocabulary: Vocabulary) -> Ids:
     size = path.stat().st_size if path.exists() else 0
     expected = chars * vocabulary.dtype.itemsize
     if size != expected or not chars:
-        raise CorpusError(f"{path} has {size:,} bytes where corpus.json says {expected:,}; build the corpus again")
+        raise CorpusError(
+            f"{path} has {size:,} bytes where corpus.json says {expected:,}; build the corpus again"
+        )
     return np.memmap(path, dtype=vocabulary.dtype, mode="r")
 
 
@@ -174,8 +196,12 @@ def read_catalog(path: Path) -> list[dict[str, str]]:
         raise CorpusError(f"{path} is not UTF-8 text") from None
     if not rows or not {"id", "title", "author"} <= rows[0].keys():
         raise CorpusError(f"{path} is not a list of books with the columns id, title and author")
-    if unsafe := next((row["id"] for row in rows if not re.fullmatch(r"[\w.-]+", row["id"] or "")), None):
-        raise CorpusError(f"{path} has the id {unsafe!r}; an id is letters, digits, dots and hyphens")
+    if unsafe := next(
+        (row["id"] for row in rows if not re.fullmatch(r"[\w.-]+", row["id"] or "")), None
+    ):
+        raise CorpusError(
+            f"{path} has the id {unsafe!r}; an id is letters, digits, dots and hyphens"
+        )
     return rows
 
 
@@ -196,7 +222,9 @@ def read_books(source: Path, *, join_lines: bool = True) -> Iterator[tuple[dict[
         try:
             yield row, read_book(path, join_lines=join_lines)
         except FileNotFoundError:
-            raise CorpusError(f"{source} has no {path.name} ({row['title']}), which its catalogue names") from None
+            raise CorpusError(
+                f"{source} has no {path.name} ({row['title']}), which its catalogue names"
+            ) from None
 
 
 def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
@@ -217,16 +245,22 @@ def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
         parts[1].append(ids[split:].tobytes())
         books.append(Book(row["id"], row["title"], row["author"], split, len(ids) - split))
     if not any(book.validation_chars for book in books):
-        raise CorpusError(f"{source} is too short: a split needs a text of {round(1 / VALIDATION_SHARE)} characters or more")
+        raise CorpusError(
+            f"{source} is too short: a split needs a text of {round(1 / VALIDATION_SHARE)} characters or more"
+        )
     meta = {
         "vocabulary": vocabulary.symbols,
         "digest": digest.hexdigest(),
         "join_lines": join_lines,
-        "left_out": "".join(symbol for symbol, _ in counts.most_common() if symbol not in vocabulary.symbols),
+        "left_out": "".join(
+            symbol for symbol, _ in counts.most_common() if symbol not in vocabulary.symbols
+        ),
         "books": [{name: getattr(book, name) for name in Book.__slots__} for book in books],
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in zip(("train.bin", "validation.bin"), parts, strict=True):
         write_whole(folder / name, b"".join(part))
-    write_whole(folder / "corpus.json", (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(
+        folder / "corpus.json", (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode()
+    )
     return Corpus.open(folder)

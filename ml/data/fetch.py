@@ -1,6 +1,7 @@
 """Books from Project Gutenberg or a mirror: politely, resumable, and checked before they are kept.
 
-One book at a time with a pause between them; a transfer that is cut goes on where it was, in this call or the next one.
+One book at a time with a pause between them; a transfer that is cut goes on where it was, in this
+call or the next one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from ml.files import write_whole
 
 GUTENBERG = "https://www.gutenberg.org/cache/epub/{id}/pg{id}.txt"
 ATTEMPTS = 5
-_AGENT = {"User-Agent": "charrnn-live (python -m ml corpus fetch)", "Accept-Encoding": "identity"}  # a range counts plain bytes
+_AGENT = {
+    "User-Agent": "charrnn-live (python -m ml corpus fetch)",
+    "Accept-Encoding": "identity",
+}  # a range counts plain bytes
 PIECE = 8192  # bytes written at once: of a transfer that is cut, the last piece is lost
 _TIMEOUT = 30  # seconds without a byte
 _MAX_WAIT = 60.0  # seconds, whatever a server asks for
@@ -45,10 +49,13 @@ class Manners:
     backoff: float = 1.0  # after the first failure, doubled after each further one
 
 
-def fetch(catalog: Sequence[Row], folder: Path, *, mirror: str = GUTENBERG, manners: Manners | None = None) -> int:
+def fetch(
+    catalog: Sequence[Row], folder: Path, *, mirror: str = GUTENBERG, manners: Manners | None = None
+) -> int:
     """Fetch what `folder` lacks of the books in `catalog`, write catalog.csv beside them and return how many were fetched.
 
-    `mirror` is a folder or an address that holds <id>.txt, or an address with {id} in it. Raises FetchError.
+    `mirror` is a folder or an address that holds <id>.txt, or an address with {id} in it. Raises
+    FetchError.
     """
     manners = manners or Manners()
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,20 +73,30 @@ def fetch(catalog: Sequence[Row], folder: Path, *, mirror: str = GUTENBERG, mann
             _forget(_partial(folder, row))
     if failures:
         more = f", and {len(failures) - 3} more" if len(failures) > 3 else ""
-        raise FetchError(f"{len(failures)} of {len(catalog)} books could not be fetched: {'; '.join(failures[:3])}{more}")
+        raise FetchError(
+            f"{len(failures)} of {len(catalog)} books could not be fetched: {'; '.join(failures[:3])}{more}"
+        )
     write_whole(folder / "catalog.csv", _csv(catalog))
     return len(wanted)
 
 
-def _read(session: requests.Session, mirror: str, row: Row, folder: Path, manners: Manners, *, pause: bool) -> bytes:
+def _read(
+    session: requests.Session, mirror: str, row: Row, folder: Path, manners: Manners, *, pause: bool
+) -> bytes:
     if "://" not in mirror:
         if not Path(mirror).is_dir():
-            raise FetchError(f"there is no folder {mirror}; a mirror is a folder or an http address")
+            raise FetchError(
+                f"there is no folder {mirror}; a mirror is a folder or an http address"
+            )
         try:
             return (Path(mirror) / f"{row['id']}.txt").read_bytes()
         except FileNotFoundError:
             raise _Missing("is not in the mirror") from None
-    address = mirror.replace("{id}", row["id"]) if "{id}" in mirror else f"{mirror.rstrip('/')}/{row['id']}.txt"
+    address = (
+        mirror.replace("{id}", row["id"])
+        if "{id}" in mirror
+        else f"{mirror.rstrip('/')}/{row['id']}.txt"
+    )
     if pause:
         time.sleep(manners.pause)
     return _download(session, address, _partial(folder, row), manners)
@@ -92,7 +109,9 @@ def _download(session: requests.Session, address: str, partial: Path, manners: M
         time.sleep(min(wait, _MAX_WAIT))
         wait = manners.backoff * 2**attempt
         try:
-            with session.get(address, headers=_range(partial), stream=True, timeout=_TIMEOUT) as response:
+            with session.get(
+                address, headers=_range(partial), stream=True, timeout=_TIMEOUT
+            ) as response:
                 if response.status_code == requests.codes.requested_range_not_satisfiable:
                     _forget(partial)  # it is not the file that we have a part of
                     reason = "the mirror's file changed"
@@ -102,10 +121,16 @@ def _download(session: requests.Session, address: str, partial: Path, manners: M
                     wait = max(wait, _retry_after(response))
                     continue
                 if not response.ok:
-                    raise _Missing(f"is not at {address}: the mirror answers {response.status_code}")
+                    raise _Missing(
+                        f"is not at {address}: the mirror answers {response.status_code}"
+                    )
                 _append(response, partial)
             return partial.read_bytes()
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
             reason = _cause(error)
         except requests.RequestException as error:  # no address at all, endless redirects
             raise FetchError(f"{address} cannot be asked: {error}") from None

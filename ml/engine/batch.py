@@ -1,8 +1,9 @@
 """Continuous batching: streams join and leave rows of a step, and one call advances all of them by a character.
 
-Rows in use are kept together. The first `decoding` rows sample a character in each step; the rows after them still read
-their prompt. A prompt is read inside the batch, and in a few steps more that move only the reading rows: else a prompt of
-30 characters would wait for 30 steps of everybody. Knows nothing of threads.
+Rows in use are kept together. The first `decoding` rows sample a character in each step; the rows
+after them still read their prompt. A prompt is read inside the batch, and in a few steps more that
+move only the reading rows: else a prompt of 30 characters would wait for 30 steps of everybody.
+Knows nothing of threads.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Batch:
         self.streams.append(stream)
         self._promote(row)
 
-    def leave(self, streams: Iterable[Stream], reason: FinishReason, error: str | None = None) -> None:
+    def leave(
+        self, streams: Iterable[Stream], reason: FinishReason, error: str | None = None
+    ) -> None:
         """Finish `streams` and free their rows."""
         for stream in list(streams):
             self._remove(self.streams.index(stream))
@@ -77,12 +80,16 @@ class Batch:
         for stream, reason, error in ended:
             self.leave([stream], reason, error)
 
-    def _sample(self, logits: npt.NDArray[np.float32]) -> list[tuple[Stream, FinishReason, str | None]]:
+    def _sample(
+        self, logits: npt.NDArray[np.float32]
+    ) -> list[tuple[Stream, FinishReason, str | None]]:
         ids, measured = self._sampler.sample(logits)
         self._step.ids[: len(ids)] = ids
         distances, totals = measured.tolist()
         ended: list[tuple[Stream, FinishReason, str | None]] = []
-        for stream, index, distance, total in zip(self.streams, ids.tolist(), distances, totals, strict=False):
+        for stream, index, distance, total in zip(
+            self.streams, ids.tolist(), distances, totals, strict=False
+        ):
             try:
                 reason = stream.append(self._symbols[index], distance, total)
                 if reason is not None:

@@ -18,7 +18,9 @@ GOLDEN_SECONDS = 60  # the golden text takes some 20 ms; this is for a machine t
 
 class _Slot:
     def __init__(self) -> None:
-        self.lock = threading.Lock()  # held while the engine loads: others who want it wait, those who want another do not
+        self.lock = (
+            threading.Lock()
+        )  # held while the engine loads: others who want it wait, those who want another do not
         self.engine: Engine | None = None
 
 
@@ -35,16 +37,24 @@ class EngineCache:
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._size = size
-        self._options = {"max_streams": max_streams, "threads": threads, "step": step, "on_death": on_death}
-        self._slots: OrderedDict[str, _Slot] = OrderedDict()  # a slot stays: who waits for it has no other
+        self._options = {
+            "max_streams": max_streams,
+            "threads": threads,
+            "step": step,
+            "on_death": on_death,
+        }
+        self._slots: OrderedDict[str, _Slot] = (
+            OrderedDict()
+        )  # a slot stays: who waits for it has no other
         self._lock = threading.Lock()
         self._drained = self._closed = False
 
     def get(self, version_folder: Path, digest: str) -> Engine:
         """Return the engine of the version with `digest`, loaded from `version_folder` unless it is there already.
 
-        Raises CheckpointError if the folder holds another version or one that must not serve. Should the engine be given
-        back before the caller submits to it, the stream finishes with DRAINED at once and can be submitted again.
+        Raises CheckpointError if the folder holds another version or one that must not serve.
+        Should the engine be given back before the caller submits to it, the stream finishes with
+        DRAINED at once and can be submitted again.
         """
         with self._lock:
             slot = self._slots.setdefault(digest, _Slot())
@@ -92,7 +102,9 @@ class EngineCache:
     def _load(self, folder: Path, digest: str) -> Engine:
         version = read_version(folder)
         if version.digest != digest:
-            raise CheckpointError(f"{folder} holds version {version.digest[:12]}, not {digest[:12]}")
+            raise CheckpointError(
+                f"{folder} holds version {version.digest[:12]}, not {digest[:12]}"
+            )
         engine = Engine(version, **self._options)  # type: ignore[arg-type]
         try:
             check_golden_text(engine)
@@ -104,10 +116,17 @@ class EngineCache:
     def _evict(self, keep: str) -> None:
         evicted = []
         with self._lock:
-            loaded = {digest: slot for digest, slot in self._slots.items() if slot.engine is not None}
+            loaded = {
+                digest: slot for digest, slot in self._slots.items() if slot.engine is not None
+            }
             for digest, slot in list(loaded.items()):
                 engine = slot.engine
-                if len(loaded) > self._size and digest != keep and engine is not None and not engine.active:
+                if (
+                    len(loaded) > self._size
+                    and digest != keep
+                    and engine is not None
+                    and not engine.active
+                ):
                     evicted.append(engine)
                     slot.engine = None
                     del loaded[digest]
@@ -129,7 +148,9 @@ def check_golden_text(engine: Engine) -> None:
         raise CheckpointError(f"the golden text did not come within {GOLDEN_SECONDS} seconds")
     if stream.text != golden.text:
         at = _first_difference(stream.text, golden.text)
-        raise CheckpointError(f"the golden text differs at character {at} ({stream.error or stream.reason})")
+        raise CheckpointError(
+            f"the golden text differs at character {at} ({stream.error or stream.reason})"
+        )
 
 
 def _first_difference(a: str, b: str) -> int:

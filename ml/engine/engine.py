@@ -1,9 +1,10 @@
 """The inference engine: one thread advances every active stream by one character in each step.
 
-Text is a pure function of the version's digest, the prompt, the sampling parameters and the seed. A stream starts from the
-zero state, is fed "\\n" and then the normalised prompt (and, when it is resumed, its text so far); character i is sampled with
-u(seed, i). Sums in the step graph are sums of integers and the sampler's are exact, so neither the other rows nor the number
-of threads change a bit of it: load, arrival order, interruptions and the worker do not matter.
+Text is a pure function of the version's digest, the prompt, the sampling parameters and the seed. A
+stream starts from the zero state, is fed "\\n" and then the normalised prompt (and, when it is
+resumed, its text so far); character i is sampled with u(seed, i). Sums in the step graph are sums
+of integers and the sampler's are exact, so neither the other rows nor the number of threads change
+a bit of it: load, arrival order, interruptions and the worker do not matter.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from ml.engine.batch import Batch
 from ml.engine.scoring import next_character_probabilities, total_nats
 from ml.engine.step import OnnxStep, Step, StepError
 from ml.engine.stream import START, Chunk, FinishReason, Request, Stream
-from ml.versions.version import CheckpointError, Version, check_weights, read_step_graph, read_weights
+from ml.versions.version import (
+    CheckpointError,
+    Version,
+    check_weights,
+    read_step_graph,
+    read_weights,
+)
 from ml.vocabulary import normalize
 
 __all__ = ["Chunk", "Engine", "FinishReason", "Request", "Stream"]
@@ -32,10 +39,13 @@ log = logging.getLogger(__name__)
 def load_step(version: Version, *, rows: int, threads: int, step: str = "onnx") -> Step:
     """Return the step of `version`: "onnx" (int8, what serves) or "torch" (single precision, CUDA where there is one).
 
-    Raises CheckpointError when the weights or the graph are not those of the version's architecture.
+    Raises CheckpointError when the weights or the graph are not those of the version's
+    architecture.
     """
     if step == "torch":
-        from ml.engine.torch_step import TorchStep  # the only import of torch, and only when asked for
+        from ml.engine.torch_step import (
+            TorchStep,
+        )  # the only import of torch, and only when asked for
 
         return TorchStep(version.model, read_weights(version), rows=rows, threads=threads)
     if step != "onnx":
@@ -74,7 +84,9 @@ class Engine:
         self._draining = False
         self._closing = False
         self._death: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"engine-{version.digest[:8]}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"engine-{version.digest[:8]}", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -130,7 +142,9 @@ class Engine:
         text = normalize(text)
         if not 0 <= at <= len(text):
             raise ValueError(f"position {at} is not in a text of {len(text)} characters")
-        return next_character_probabilities(self._step.fork(1), self.version.vocabulary.encode(START + text[:at]))
+        return next_character_probabilities(
+            self._step.fork(1), self.version.vocabulary.encode(START + text[:at])
+        )
 
     def _wake(self) -> None:
         with self._changed:
@@ -145,8 +159,14 @@ class Engine:
         batch = self._batch
         try:
             while True:
-                # The lock is left alone as long as nobody called: what it guards cannot have changed.
-                due = self._called or self._waiting or not batch.streams or time.monotonic() >= self._next_deadline
+                # The lock is left alone as long as nobody called: what it guards cannot have
+                # changed.
+                due = (
+                    self._called
+                    or self._waiting
+                    or not batch.streams
+                    or time.monotonic() >= self._next_deadline
+                )
                 if due and not self._prepare():
                     return
                 batch.advance()
@@ -168,7 +188,9 @@ class Engine:
             if now >= self._next_deadline:
                 self._leave(lambda stream: stream.deadline_at <= now, FinishReason.DEADLINE)
                 rest = [*self._batch.streams, *self._waiting]
-                self._next_deadline = min((stream.deadline_at for stream in rest), default=float("inf"))
+                self._next_deadline = min(
+                    (stream.deadline_at for stream in rest), default=float("inf")
+                )
             while self._waiting and len(self._batch.streams) < self._batch.rows:
                 self._join(self._waiting.popleft())
             return not self._closing
@@ -192,7 +214,9 @@ class Engine:
             streams = [*self._batch.streams, *self._waiting]
             self._waiting.clear()
         if self._on_death:
-            self._on_death(error)  # first: it may end the process, and then no stream's owner is to take this for its own failure
+            self._on_death(
+                error
+            )  # first: it may end the process, and then no stream's owner is to take this for its own failure
         for stream in streams:
             if not stream.finished.is_set():
                 stream.finish(FinishReason.ERROR, f"the engine has died: {error}")

@@ -29,7 +29,9 @@ def generate(step: Step, vocabulary: Vocabulary, request: Request) -> Stream:
         logits = step.run(0, 1)
     while True:
         ids, measured = sampler.sample(logits)
-        finish: FinishReason | None = stream.append(vocabulary.symbols[ids[0]], *measured[:, 0].tolist())
+        finish: FinishReason | None = stream.append(
+            vocabulary.symbols[ids[0]], *measured[:, 0].tolist()
+        )
         if finish:
             stream.finish(finish)
             return stream

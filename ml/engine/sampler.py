@@ -1,6 +1,7 @@
 """Logits to characters: temperature, top-k, top-p and the inverse CDF, for a batch of rows at once.
 
-The text of a stream must not depend on the rows beside it, on the number of rows, or on the CPU. Three things see to it:
+The text of a stream must not depend on the rows beside it, on the number of rows, or on the CPU.
+Three things see to it:
 
 * The uniform number of a character is u = f(seed, position), from the counter-based generator Philox4x64-10: the number of
   draws before it does not matter, and there is no generator state to save.
@@ -25,7 +26,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-UNIFORM_BLOCK = 64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
+UNIFORM_BLOCK = (
+    64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
+)
 
 GRID = 128  # table entries for one nat: 32 KiB in all, so that it stays in the cache beside the weights of a step
 _NATS = 32  # exp(-32) · 2^44 < 1: beyond it a weight is 0
@@ -45,9 +48,14 @@ def _exp_table() -> Floats:
 
 _TABLE = _exp_table()
 
-# Arrays, because for one row half the cost of a numpy call with a Python number is to make an array of the number.
+# Arrays, because for one row half the cost of a numpy call with a Python number is to make an array
+# of the number.
 _FARTHEST = np.array(float(_NATS * GRID))
-_EXP_1, _EXP_2, _EXP_3 = np.array(1 / GRID), np.array(1 / (2 * GRID**2)), np.array(1 / (6 * GRID**3))  # of the polynomial
+_EXP_1, _EXP_2, _EXP_3 = (
+    np.array(1 / GRID),
+    np.array(1 / (2 * GRID**2)),
+    np.array(1 / (6 * GRID**3)),
+)  # of the polynomial
 _ONE = np.array(1.0)
 
 _LOG2_E = 1.4426950408889634
@@ -62,16 +70,22 @@ class Scratch:
 
     def __init__(self, n: int, symbols: int) -> None:
         shape = (2, n, symbols)
-        self.smaller = 1 << ((symbols - 1) // _MANY).bit_length()  # a power of two: what the unit is divided by
+        self.smaller = (
+            1 << ((symbols - 1) // _MANY).bit_length()
+        )  # a power of two: what the unit is divided by
         self.table = _TABLE if self.smaller == 1 else _TABLE / self.smaller
         self.scaled, self.nearest, self.weights = np.empty(shape), np.empty(shape), np.empty(shape)
         self.index = np.empty(shape, np.intp)
         self.distance = np.empty((n, symbols))
         self.above = np.empty((n, symbols), np.bool_)
-        self.ordered = np.full((n, symbols + 1), -1.0)  # column 0 keeps its -1: something smaller than the smallest weight
+        self.ordered = np.full(
+            (n, symbols + 1), -1.0
+        )  # column 0 keeps its -1: something smaller than the smallest weight
         self.cumulative = self.scaled[0]
         self.total = self.cumulative[:, -1:]
-        self.starts = np.arange(0, n * symbols, symbols)[:, None]  # of the rows in the flat `distance`
+        self.starts = np.arange(0, n * symbols, symbols)[
+            :, None
+        ]  # of the rows in the flat `distance`
         self.top, self.target = np.empty((2, n, 1))
         self.chosen, self.flat = np.empty((2, n, 1), np.intp)
         self.measured = np.empty((2, n, 1))
@@ -80,15 +94,22 @@ class Scratch:
 def weights_of(scratch: Scratch) -> Floats:
     """Set and return `scratch.weights`, for d >= 0 in `scratch.scaled` / GRID.
 
-    They are floor(2^44 / `scratch.smaller` · exp(-d)), whole float64 numbers. NaN gives 0. The other arrays of the same shape are
-    overwritten.
+    They are floor(2^44 / `scratch.smaller` · exp(-d)), whole float64 numbers. NaN gives 0. The
+    other arrays of the same shape are overwritten.
     """
-    scaled, nearest, index, weights = scratch.scaled, scratch.nearest, scratch.index, scratch.weights
+    scaled, nearest, index, weights = (
+        scratch.scaled,
+        scratch.nearest,
+        scratch.index,
+        scratch.weights,
+    )
     np.fmin(scaled, _FARTHEST, out=scaled)
     np.rint(scaled, out=nearest)
     index[...] = nearest
     scratch.table.take(index, out=weights, mode="clip")
-    rest = np.subtract(nearest, scaled, out=nearest)  # exp(-d) = exp(-nearest / GRID) · exp(rest / GRID), |rest| <= 1/2
+    rest = np.subtract(
+        nearest, scaled, out=nearest
+    )  # exp(-d) = exp(-nearest / GRID) · exp(rest / GRID), |rest| <= 1/2
     polynomial = np.multiply(rest, _EXP_3, out=scaled)
     polynomial += _EXP_2
     polynomial *= rest
@@ -102,8 +123,9 @@ def weights_of(scratch: Scratch) -> Floats:
 def uniforms(seed: int, position: int, count: int) -> Floats:
     """Return u(seed, p) in [0, 1) for p = position … position + count - 1.
 
-    u(seed, p) is the upper 53 bits of word p of numpy's Philox (4x64, 10 rounds) with the key (seed, 0): word p % 4 of the
-    block whose counter is p // 4 + 1, as numpy counts on before it draws.
+    u(seed, p) is the upper 53 bits of word p of numpy's Philox (4x64, 10 rounds) with the key
+    (seed, 0): word p % 4 of the block whose counter is p // 4 + 1, as numpy counts on before it
+    draws.
     """
     block, skipped = divmod(position, 4)
     raw = np.random.Philox(key=seed, counter=block).random_raw(skipped + count)
@@ -144,24 +166,36 @@ class Plan:
         """Return the plan for rows with these parameters, each (n,); top_k 0 and top_p 1 cut nothing off."""
         greedy = temperature == 0
         return cls(
-            divisor=np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))[:, :, None] / GRID,
+            divisor=np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))[
+                :, :, None
+            ]
+            / GRID,
             greedy=greedy[:, None] if greedy.any() else None,
-            cut=Cut.of(np.where((top_k > 0) & ~greedy, top_k, symbols), np.where(greedy, 1.0, top_p), symbols),
+            cut=Cut.of(
+                np.where((top_k > 0) & ~greedy, top_k, symbols),
+                np.where(greedy, 1.0, top_p),
+                symbols,
+            ),
         )
 
 
-def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scratch | None = None) -> tuple[Ints, Floats]:
+def sample(
+    logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scratch | None = None
+) -> tuple[Ints, Floats]:
     """Return the sampled ids (n,) and what `surprisal` takes (2, n) for logits (n, V) and uniform numbers (n,).
 
-    temperature 0 takes the likeliest symbol, the lowest id on ties. top_k counts symbols; top_p is the share of the
-    probability that is kept, after top_k. Both keep at least one symbol, and the lower ids where weights are equal. The
-    distance is not finite, and the id means nothing, where a logit is not a finite number. What is returned lies in `scratch`.
+    temperature 0 takes the likeliest symbol, the lowest id on ties. top_k counts symbols; top_p is
+    the share of the probability that is kept, after top_k. Both keep at least one symbol, and the
+    lower ids where weights are equal. The distance is not finite, and the id means nothing, where a
+    logit is not a finite number. What is returned lies in `scratch`.
     """
     s = scratch or Scratch(len(logits), logits.shape[1] - 1)
     distance, flat, chosen = s.distance, s.flat, s.chosen
     np.copyto(distance, logits[:, 1:])
     likeliest = distance.argmax(1, keepdims=True)
-    distance.take(np.add(likeliest, s.starts, out=flat), out=s.top, mode="clip")  # far cheaper than numpy's maximum
+    distance.take(
+        np.add(likeliest, s.starts, out=flat), out=s.top, mode="clip"
+    )  # far cheaper than numpy's maximum
     np.subtract(s.top, distance, out=distance)
     np.divide(distance, plan.divisor, out=s.scaled)
     own, weights = weights_of(s)
@@ -184,8 +218,9 @@ def sample(logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scra
 def surprisal(distance: npt.ArrayLike, total: npt.ArrayLike) -> Floats:
     """Return the bits of sampled characters (n,), to a thousandth: -log2 of their probability in the model's own distribution.
 
-    That is at temperature 1, with nothing cut off and without the unknown symbol. `distance` (n,) is to the likeliest
-    symbol, in nats, `total` (n,) the sum of the weights. Apart from `sample`, because nobody waits for it there.
+    That is at temperature 1, with nothing cut off and without the unknown symbol. `distance` (n,)
+    is to the likeliest symbol, in nats, `total` (n,) the sum of the weights. Apart from `sample`,
+    because nobody waits for it there.
     """
     bits: Floats = np.asarray(distance) * _LOG2_E + (np.log2(total) - _UNIT_BITS)
     return np.rint(bits * _SURPRISAL_STEPS) / _SURPRISAL_STEPS
@@ -201,14 +236,20 @@ def truncate(weights: Floats, cut: Cut, scratch: Scratch) -> None:
         goal = np.where(cut.top_p < 1, cut.top_p * cumulative[cut.rows, kept - 1], np.inf)
         kept = np.minimum(kept, np.count_nonzero(cumulative < goal[:, None], axis=1) + 1)
         edges = cut.ends - kept
-    least, below = ordered.take(edges)  # the smallest weight that is kept, and the largest that is not
+    least, below = ordered.take(
+        edges
+    )  # the smallest weight that is kept, and the largest that is not
     np.putmask(weights, weights < least[:, None], 0.0)
     equal = least == below
     if True in equal.tolist():  # rare: equal weights, of which only the lower ids fit
-        _keep_lower_ids(weights, least, kept, equal & (least > 0))  # those of weight 0 are cut off anyway
+        _keep_lower_ids(
+            weights, least, kept, equal & (least > 0)
+        )  # those of weight 0 are cut off anyway
 
 
-def _keep_lower_ids(weights: Floats, least: Floats, kept: Ints, equal: npt.NDArray[np.bool_]) -> None:
+def _keep_lower_ids(
+    weights: Floats, least: Floats, kept: Ints, equal: npt.NDArray[np.bool_]
+) -> None:
     for row in np.flatnonzero(equal).tolist():
         candidates = np.flatnonzero(weights[row] == least[row])
         surplus = np.count_nonzero(weights[row]) - kept[row]
@@ -233,7 +274,16 @@ class Sampler:
         self._left = 0  # every row has at least this many numbers left
         self._scratch = Scratch(0, self._symbols)
 
-    def set(self, row: int, *, seed: int, position: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    def set(
+        self,
+        row: int,
+        *,
+        seed: int,
+        position: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+    ) -> None:
         """Put a stream into `row` whose next character has index `position`."""
         self._seeds[row] = seed
         self._positions[row] = position
@@ -284,7 +334,9 @@ class Sampler:
     def _refill(self, n: int) -> None:
         for row in np.flatnonzero((self._next - self._starts)[:n] == UNIFORM_BLOCK).tolist():
             self._positions[row] += UNIFORM_BLOCK
-            self._uniforms[row] = uniforms(int(self._seeds[row]), int(self._positions[row]), UNIFORM_BLOCK)
+            self._uniforms[row] = uniforms(
+                int(self._seeds[row]), int(self._positions[row]), UNIFORM_BLOCK
+            )
             self._next[row] = self._starts[row]
         self._left = self._least_left(n)
 

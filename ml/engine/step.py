@@ -1,7 +1,8 @@
 """One step of the model for a batch of rows, and its implementation on ONNX Runtime.
 
-A step owns the states of a fixed number of rows. Row r holds one stream; `run(start, stop)` feeds each of those rows the
-character in `ids` and returns the logits of what comes next, updating the states in place.
+A step owns the states of a fixed number of rows. Row r holds one stream; `run(start, stop)` feeds
+each of those rows the character in `ids` and returns the logits of what comes next, updating the
+states in place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ Logits = npt.NDArray[np.float32]  # (n, V)
 
 MANY_ROWS = 8  # below it one thread is as fast as two, and far faster when the other core is busy
 _TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
-_ZERO = {np.float32: 0, np.uint8: 128}  # what zero is in a state of that type; 128 is export.HIDDEN_ZERO
+_ZERO = {
+    np.float32: 0,
+    np.uint8: 128,
+}  # what zero is in a state of that type; 128 is export.HIDDEN_ZERO
 _MAX_BINDINGS = 512
 
 Session: TypeAlias = onnxruntime.InferenceSession
@@ -116,7 +120,8 @@ def _session(graph: bytes, threads: int) -> Session:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL  # states are written in place
     options.log_severity_level = 3
-    # Between two steps the second thread may spin, which the next step gains from; an engine at rest must not burn a core.
+    # Between two steps the second thread may spin, which the next step gains from; an engine at
+    # rest must not burn a core.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -135,12 +140,22 @@ def _check_interface(session: Session, model: ModelConfig) -> type[Any]:
     width = model.hidden_size
     state = {f"hidden_{layer}": (hidden_type, width) for layer in range(model.num_layers)}
     state |= {f"cell_{layer}": ("tensor(float)", width) for layer in range(model.num_layers)}
-    expected_outputs = {f"next_{name}": spec for name, spec in state.items()} | {"logits": ("tensor(float)", model.vocab_size)}
-    if set(inputs) != {*state, "ids"} or set(outputs) != set(expected_outputs) or inputs["ids"].type != "tensor(int32)":
-        raise StepError("the step graph has other inputs or outputs than a step graph of this model")
+    expected_outputs = {f"next_{name}": spec for name, spec in state.items()} | {
+        "logits": ("tensor(float)", model.vocab_size)
+    }
+    if (
+        set(inputs) != {*state, "ids"}
+        or set(outputs) != set(expected_outputs)
+        or inputs["ids"].type != "tensor(int32)"
+    ):
+        raise StepError(
+            "the step graph has other inputs or outputs than a step graph of this model"
+        )
     for values, specs in ((inputs, state), (outputs, expected_outputs)):
         for name, (type_, size) in specs.items():
             value = values[name]
             if value.type != type_ or len(value.shape) != 2 or value.shape[1] != size:
-                raise StepError(f"the step graph's {name} is {value.type} {value.shape}, expected {type_} [n, {size}]")
+                raise StepError(
+                    f"the step graph's {name} is {value.type} {value.shape}, expected {type_} [n, {size}]"
+                )
     return _TYPES[hidden_type]

@@ -36,7 +36,9 @@ class Request:
     temperature: float = 1.0  # 0: always the likeliest character
     top_k: int | None = None
     top_p: float | None = None
-    stop: tuple[str, ...] = ()  # the text ends before the first of these; matched in the generated text only
+    stop: tuple[
+        str, ...
+    ] = ()  # the text ends before the first of these; matched in the generated text only
     text: str = ""  # what was generated already: sampling goes on at position len(text)
     deadline: float | None = None  # seconds from submit
 
@@ -114,7 +116,8 @@ class Chunk:
 class Stream:
     """A text being generated: the engine's thread writes it, any other thread may read, wait and cancel.
 
-    The writer takes no lock: it appends, and then moves `_visible` on, which is all that readers look at.
+    The writer takes no lock: it appends, and then moves `_visible` on, which is all that readers
+    look at.
     """
 
     def __init__(self, request: Request, wake: Callable[[], None] | None = None) -> None:
@@ -125,12 +128,16 @@ class Stream:
         self.submitted_at = time.monotonic()
         self.first_character_at: float | None = None
         self.finished_at: float | None = None
-        self.deadline_at = math.inf if request.deadline is None else self.submitted_at + request.deadline
+        self.deadline_at = (
+            math.inf if request.deadline is None else self.submitted_at + request.deadline
+        )
         self.cancelled = False
         self._wake = wake
         self._base = request.text
         self._characters: list[str] = []
-        self._distances: list[float] = []  # with the totals what ml.engine.sampler.surprisal takes, when somebody asks for it
+        self._distances: list[
+            float
+        ] = []  # with the totals what ml.engine.sampler.surprisal takes, when somebody asks for it
         self._totals: list[float] = []
         self._visible = 0
         self._taken = 0
@@ -154,7 +161,11 @@ class Stream:
             if start >= end:
                 return None
             self._taken = end
-            return Chunk(len(self._base) + start, "".join(self._characters[start:end]), self._surprisal(start, end))
+            return Chunk(
+                len(self._base) + start,
+                "".join(self._characters[start:end]),
+                self._surprisal(start, end),
+            )
 
     def _surprisal(self, start: int, end: int) -> list[float]:
         bits: list[float] = surprisal(self._distances[start:end], self._totals[start:end]).tolist()

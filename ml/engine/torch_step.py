@@ -1,7 +1,7 @@
 """The step in PyTorch: single precision, on CUDA where there is one. The reference, and the only part of serving with torch.
 
-Its sums depend on the size of the batch in the last bits, so unlike the ONNX step it does not promise equal texts under
-different loads.
+Its sums depend on the size of the batch in the last bits, so unlike the ONNX step it does not
+promise equal texts under different loads.
 """
 
 from __future__ import annotations
@@ -22,19 +22,32 @@ class TorchStep:
     """Hand-stepped LSTM layers: one matrix product a layer for input and state together, states kept between the calls."""
 
     def __init__(
-        self, model: ModelConfig, weights: Mapping[str, npt.NDArray[np.float32]], *, rows: int, threads: int, device: str = ""
+        self,
+        model: ModelConfig,
+        weights: Mapping[str, npt.NDArray[np.float32]],
+        *,
+        rows: int,
+        threads: int,
+        device: str = "",
     ) -> None:
         """Take `weights` by torch's names. `device` is CUDA by default where there is one."""
         torch.set_num_threads(threads)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        tensors = {name: torch.from_numpy(value.copy()).to(device) for name, value in weights.items()}
+        tensors = {
+            name: torch.from_numpy(value.copy()).to(device) for name, value in weights.items()
+        }
         self._model = model
-        self._table = tensors["lstm.weight_ih_l0"].T.contiguous()  # (V, 4H): a row is the product with a one-hot vector
+        self._table = tensors[
+            "lstm.weight_ih_l0"
+        ].T.contiguous()  # (V, 4H): a row is the product with a one-hot vector
         self._matrices = [tensors["lstm.weight_hh_l0"]]
         for layer in range(1, model.num_layers):
             both = [tensors[f"lstm.weight_{part}_l{layer}"] for part in ("ih", "hh")]
             self._matrices.append(torch.cat(both, dim=1))  # (4H, 2H)
-        self._biases = [tensors[f"lstm.bias_ih_l{x}"] + tensors[f"lstm.bias_hh_l{x}"] for x in range(model.num_layers)]
+        self._biases = [
+            tensors[f"lstm.bias_ih_l{x}"] + tensors[f"lstm.bias_hh_l{x}"]
+            for x in range(model.num_layers)
+        ]
         self._linear = (tensors["linear.weight"], tensors["linear.bias"])
         self._set_rows(rows)
 
@@ -48,7 +61,10 @@ class TorchStep:
     def run(self, start: int, stop: int) -> Logits:
         """Feed `ids[start:stop]` and return logits (stop - start, V)."""
         ids = torch.from_numpy(self.ids[start:stop].astype(np.int64)).to(self._table.device)
-        hidden, cell = self._hidden[:, start:stop], self._cell[:, start:stop]  # views: written in place
+        hidden, cell = (
+            self._hidden[:, start:stop],
+            self._cell[:, start:stop],
+        )  # views: written in place
         gates = torch.addmm(self._table[ids], hidden[0], self._matrices[0].T) + self._biases[0]
         for layer in range(self._model.num_layers):
             if layer:

@@ -17,12 +17,15 @@ VALIDATION_LANES = 64
 class Batches:
     """Training batches as a pure function of the step, which is what makes an exact resume simple.
 
-    An epoch is a permutation of the chunks drawn from (seed, epoch); lane b reads chunks b, b+B, b+2B, … of it.
+    An epoch is a permutation of the chunks drawn from (seed, epoch); lane b reads chunks b, b+B,
+    b+2B, … of it.
     """
 
     def __init__(self, ids: Ids, config: TrainConfig) -> None:
         if CHUNK % config.sequence_length:
-            raise TrainingError(f"the sequence length must divide {CHUNK}, and {config.sequence_length} does not")
+            raise TrainingError(
+                f"the sequence length must divide {CHUNK}, and {config.sequence_length} does not"
+            )
         self._ids = ids
         self._config = config
         self._chunks = (len(ids) - 1) // CHUNK
@@ -40,7 +43,11 @@ class Batches:
             generator = np.random.default_rng((self._config.seed, epoch))
             self._order = (epoch, generator.permutation(self._chunks))
         lanes = self._order[1][chunk_round * self._config.batch_size :][: self._config.batch_size]
-        window = _windows(self._ids, lanes * CHUNK + within * self._config.sequence_length, self._config.sequence_length)
+        window = _windows(
+            self._ids,
+            lanes * CHUNK + within * self._config.sequence_length,
+            self._config.sequence_length,
+        )
         return window[:-1], window[1:], within == 0
 
 
@@ -49,7 +56,9 @@ def validation_windows(ids: Ids, max_chars: int) -> Tensor:
     lane_length = (len(ids) - 1) // VALIDATION_LANES
     length = min(lane_length, max_chars // VALIDATION_LANES)
     if length < 1:
-        raise TrainingError(f"the validation split is too short: it has {len(ids)} characters, {VALIDATION_LANES + 1} are needed")
+        raise TrainingError(
+            f"the validation split is too short: it has {len(ids)} characters, {VALIDATION_LANES + 1} are needed"
+        )
     return _windows(ids, np.arange(VALIDATION_LANES) * lane_length, length)
 
 
@@ -61,4 +70,8 @@ def _windows(ids: Ids, starts: npt.NDArray[np.int64], length: int) -> Tensor:
 
 def _too_short(chars: int, batch_size: int, chunks: int) -> str:
     need = f"the text is too short: a batch of {batch_size} needs {batch_size * CHUNK + 1:,} characters, it has {chars:,}"
-    return f"{need}; --batch-size {chunks} would do" if chunks else f"{need}; the least to train on is {CHUNK + 1:,}"
+    return (
+        f"{need}; --batch-size {chunks} would do"
+        if chunks
+        else f"{need}; the least to train on is {CHUNK + 1:,}"
+    )

@@ -16,15 +16,18 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
-        raise TrainingError(f"there is no device {name} on this machine; --device auto takes what there is") from None
+        raise TrainingError(
+            f"there is no device {name} on this machine; --device auto takes what there is"
+        ) from None
     return device
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise TrainingError if `device` cannot train in `precision`. Draws random numbers.
 
-    A model of one unit makes the products that training will need: which processors can is up to the library that makes
-    them, and neither a processor's name nor its flags say what that library was built for or told to use.
+    A model of one unit makes the products that training will need: which processors can is up to
+    the library that makes them, and neither a processor's name nor its flags say what that library
+    was built for or told to use.
     """
     if precision == "fp32":
         return

@@ -57,7 +57,10 @@ def _read(path: Path) -> list[Measurement]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [Measurement(chars=int(row.pop("chars")), **{k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
+        return [
+            Measurement(chars=int(row.pop("chars")), **{k: float(v) for k, v in row.items()})
+            for row in csv.DictReader(file)
+        ]
 
 
 def draw_loss(rows: Sequence[Measurement], path: Path) -> None:
@@ -67,8 +70,19 @@ def draw_loss(rows: Sequence[Measurement], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="characters read", ylabel="nats per character")
     chars = [row.chars for row in rows]
-    axes.plot(chars, [row.train_nats_per_char for row in rows], color="0.6", label="training, since the last validation")
-    axes.plot(chars, [row.validation_nats_per_char for row in rows], color="C0", marker=".", label="validation")
+    axes.plot(
+        chars,
+        [row.train_nats_per_char for row in rows],
+        color="0.6",
+        label="training, since the last validation",
+    )
+    axes.plot(
+        chars,
+        [row.validation_nats_per_char for row in rows],
+        color="C0",
+        marker=".",
+        label="validation",
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

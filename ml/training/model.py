@@ -13,15 +13,18 @@ State = tuple[Tensor, Tensor]  # hidden and cell state, each (L, B, H)
 class CharRNN(nn.Module):
     """Characters in, logits of the next character out.
 
-    One-hot characters (T, B, V) go through `num_layers` LSTM layers with dropout between them, dropout, and a linear
-    layer to logits (T, B, V). Time comes first: it is the layout torch's LSTM works in.
+    One-hot characters (T, B, V) go through `num_layers` LSTM layers with dropout between them,
+    dropout, and a linear layer to logits (T, B, V). Time comes first: it is the layout torch's LSTM
+    works in.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         between = config.dropout if config.num_layers > 1 else 0.0
-        self.lstm = nn.LSTM(config.vocab_size, config.hidden_size, config.num_layers, dropout=between)
+        self.lstm = nn.LSTM(
+            config.vocab_size, config.hidden_size, config.num_layers, dropout=between
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.linear = nn.Linear(config.hidden_size, config.vocab_size)
         self.reset_parameters()

@@ -30,7 +30,9 @@ class Position:
     losses: Sequence[float]
 
 
-def save_point(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Position, corpus: str) -> None:
+def save_point(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Position, corpus: str
+) -> None:
     """Write the resume point; the old one is replaced only when the new one is complete. `corpus` is its digest."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -46,12 +48,18 @@ def save_point(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, a
     write_whole(path, save(tensors, metadata=metadata))
 
 
-def load_point(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, corpus: str) -> Position:
+def load_point(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, corpus: str
+) -> Position:
     """Restore model, optimizer and generators from `path` and return the position. Raises TrainingError."""
     tensors, metadata = _read(path)
     if metadata.get("corpus", corpus) != corpus:
-        raise TrainingError(f"{path.parent} holds a run on another corpus; choose a new --run folder")
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        raise TrainingError(
+            f"{path.parent} holds a run on another corpus; choose a new --run folder"
+        )
+    weights = {
+        name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")
+    }
     try:
         model.load_state_dict(weights)
     except RuntimeError:
@@ -59,8 +67,12 @@ def load_point(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, c
     device = next(model.parameters()).device
     for name, parameter in model.named_parameters():
         prefix = f"optimizer.{name}."
-        moments = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-        optimizer.state[parameter] = {key: t if key == "step" else t.to(device) for key, t in moments.items()}
+        moments = {
+            key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)
+        }
+        optimizer.state[parameter] = {
+            key: t if key == "step" else t.to(device) for key, t in moments.items()
+        }
     torch.set_rng_state(tensors["generator"])
     if device.type == "cuda" and "generator.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator.cuda"], device)
@@ -84,7 +96,9 @@ def check_same_run(folder: Path, config: TrainConfig) -> None:
         if name in ARCHITECTURE:
             raise TrainingError(_another_architecture(folder))
         flag = f"--{name.replace('_', '-')} {before[name]}"
-        raise TrainingError(f"{folder} holds a run with {flag}, which cannot change on the way; choose a new --run folder")
+        raise TrainingError(
+            f"{folder} holds a run with {flag}, which cannot change on the way; choose a new --run folder"
+        )
 
 
 def _another_architecture(folder: Path) -> str:

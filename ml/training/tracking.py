@@ -1,7 +1,8 @@
 """A training run in MLflow, written as it goes. A run that is continued continues its MLflow run too.
 
-Losses and speed stand over characters read, which MLflow calls the step. A server that is away never stops a training
-run: what it missed is sent when it answers again. Importing mlflow takes seconds, so it happens inside the calls.
+Losses and speed stand over characters read, which MLflow calls the step. A server that is away
+never stops a training run: what it missed is sent when it answers again. Importing mlflow takes
+seconds, so it happens inside the calls.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "charrnn-training"
-RETRY_SECONDS = 60.0  # between attempts to reach a server that is away: each may block training for seconds
+RETRY_SECONDS = (
+    60.0  # between attempts to reach a server that is away: each may block training for seconds
+)
 _BATCH = 1000  # MLflow takes no more metrics at once
 
 
@@ -91,15 +94,23 @@ class Tracker:
 
         revision = git_revision()
         tags = {"mlflow.source.git.commit": revision, "mlflow.source.name": "python -m ml train"}
-        run = self._client.create_run(experiment_id(self._client, EXPERIMENT, self._uri), run_name=self._folder.name, tags=tags)
+        run = self._client.create_run(
+            experiment_id(self._client, EXPERIMENT, self._uri),
+            run_name=self._folder.name,
+            tags=tags,
+        )
         values = {**parameters, "git_revision": revision}
-        self._client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in values.items()])
+        self._client.log_batch(
+            run.info.run_id, params=[Param(name, str(value)) for name, value in values.items()]
+        )
         write_whole(self._path, (json.dumps({"run_id": run.info.run_id}) + "\n").encode())
         return str(run.info.run_id)
 
     def training(self, chars: int, nats_per_char: float, chars_per_second: float) -> None:
         """Log a point of the training loss."""
-        self._add(chars, {"batch_nats_per_char": nats_per_char, "chars_per_second_now": chars_per_second})
+        self._add(
+            chars, {"batch_nats_per_char": nats_per_char, "chars_per_second_now": chars_per_second}
+        )
         self._send()
 
     def validation(self, row: Measurement, artifacts: Mapping[Path, str]) -> None:
@@ -117,20 +128,32 @@ class Tracker:
 
     def registered(self, name: str, version: int) -> None:
         """Name the registered version in the run, and the run in the version."""
-        self._try(partial(self._client.set_tag, self.run_id, "registered_version", f"{name}/{version}"))
-        self._try(partial(self._client.set_model_version_tag, name, str(version), "training_run", self.run_id))
+        self._try(
+            partial(self._client.set_tag, self.run_id, "registered_version", f"{name}/{version}")
+        )
+        self._try(
+            partial(
+                self._client.set_model_version_tag, name, str(version), "training_run", self.run_id
+            )
+        )
 
     def _add(self, chars: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._metrics += [Metric(name, float(value), now, chars) for name, value in values.items() if name != "chars"]
+        self._metrics += [
+            Metric(name, float(value), now, chars)
+            for name, value in values.items()
+            if name != "chars"
+        ]
 
     def _send(self) -> None:
         if time.monotonic() < self._retry_at:
             return
         while self._metrics:
-            if not self._try(partial(self._client.log_batch, self.run_id, metrics=self._metrics[:_BATCH])):
+            if not self._try(
+                partial(self._client.log_batch, self.run_id, metrics=self._metrics[:_BATCH])
+            ):
                 return
             del self._metrics[:_BATCH]
         for path, folder in list(self._artifacts.items()):
@@ -154,7 +177,9 @@ class Tracker:
             send()
         except (MlflowException, OSError) as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            tqdm.write(f"MLflow does not answer, training goes on: {_first_line(error)}", sys.stderr)
+            tqdm.write(
+                f"MLflow does not answer, training goes on: {_first_line(error)}", sys.stderr
+            )
             return False
         return True
 
@@ -163,7 +188,9 @@ def git_revision() -> str:
     """Return the commit this code is at, with "-dirty" after it for uncommitted changes, or "unknown"."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return result.stdout.strip()

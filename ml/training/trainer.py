@@ -1,8 +1,8 @@
 """The trainer: truncated BPTT with carried state, resumable to the exact weight.
 
-A run folder holds `config.json`, `metrics.csv` and its plot `loss.png`, `resume.safetensors` (weights, optimizer moments,
-carried state and position: everything the next step depends on), and in `snapshots/` the weights and a sample text of
-every validation.
+A run folder holds `config.json`, `metrics.csv` and its plot `loss.png`, `resume.safetensors`
+(weights, optimizer moments, carried state and position: everything the next step depends on), and
+in `snapshots/` the weights and a sample text of every validation.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from ml.training.resume import Position, check_same_run, load_point, save_point
 from ml.training.tracking import Tracker
 from ml.vocabulary import Ids
 
-WINDOW_CELLS = 256 * 256  # characters times symbols that validation takes at once, in each lane: its memory
+WINDOW_CELLS = (
+    256 * 256
+)  # characters times symbols that validation takes at once, in each lane: its memory
 LOG_STEPS = 50  # updates between two points of the training loss
 SAMPLE_TEMPERATURE = 0.8
 
@@ -50,7 +52,10 @@ def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
     cooldown_chars = config.cooldown * config.max_chars
     into = (chars - (config.max_chars - cooldown_chars)) / cooldown_chars if cooldown_chars else 0.0
     into = min(1.0, max(0.0, into))
-    cosine = config.final_learning_rate + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * into)) / 2
+    cosine = (
+        config.final_learning_rate
+        + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * into)) / 2
+    )
     return config.learning_rate * warmup * cosine
 
 
@@ -66,7 +71,9 @@ def validation_loss(model: CharRNN, ids: Ids, max_chars: int) -> float:
     for at in range(0, length, piece):
         logits, state = model(window[at : min(at + piece, length)], state)
         targets = window[at + 1 : at + 1 + len(logits)]
-        total += functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+        total += functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), reduction="sum"
+        ).item()
     model.train()
     return total / (length * VALIDATION_LANES)
 
@@ -74,7 +81,9 @@ def validation_loss(model: CharRNN, ids: Ids, max_chars: int) -> float:
 class Trainer:
     """One run in one folder. `run()` trains to the budget; an interrupted run continues with the very same weights."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None
+    ) -> None:
         torch.set_num_threads(config.threads)
         self.device = find_device(config.device)
         check_precision(config.precision, self.device)
@@ -84,7 +93,9 @@ class Trainer:
         self.folder = folder
         self.tracker = tracker
         self.batches = Batches(corpus.train, config)
-        validation_windows(corpus.validation, config.validation_chars)  # too short a split is better found now
+        validation_windows(
+            corpus.validation, config.validation_chars
+        )  # too short a split is better found now
         self.model = self._make_model().to(self.device)
         self.optimizer = self._make_optimizer()
         self.state = self.model.initial_state(config.batch_size)
@@ -97,11 +108,18 @@ class Trainer:
             self._resume()
         (folder / "snapshots").mkdir(parents=True, exist_ok=True)
         self.history = History(folder / "metrics.csv", until=self.chars)
-        write_whole(folder / "config.json", (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode())
+        write_whole(
+            folder / "config.json",
+            (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode(),
+        )
 
     def _make_model(self) -> CharRNN:
         config = self.config
-        return CharRNN(ModelConfig(len(self.corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout))
+        return CharRNN(
+            ModelConfig(
+                len(self.corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout
+            )
+        )
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
@@ -122,7 +140,9 @@ class Trainer:
     def finished(self) -> bool:
         """Whether the budget is spent, or the patience with a loss that does not fall."""
         patience = self.config.patience
-        return self.chars >= self.config.max_chars or bool(patience and self.history.since_best() >= patience)
+        return self.chars >= self.config.max_chars or bool(
+            patience and self.history.since_best() >= patience
+        )
 
     def train_step(self) -> float:
         """Make one update and return its loss in nats per character. Raises TrainingError before a bad update is made."""
@@ -131,15 +151,21 @@ class Trainer:
             self.state = self.model.initial_state(self.config.batch_size)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.chars, self.step, self.config)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"
+        ):
             logits, state = self.model(inputs.to(self.device), self.state)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten().to(self.device))
+        loss = functional.cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten().to(self.device)
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         value = loss.item()
         if not math.isfinite(value + norm.item()):
-            raise TrainingError(self._diverged(f"the loss became {value} with a gradient of length {norm.item()}"))
+            raise TrainingError(
+                self._diverged(f"the loss became {value} with a gradient of length {norm.item()}")
+            )
         self.optimizer.step()
         self.state = (state[0].detach().float(), state[1].detach().float())
         self.step += 1
@@ -155,7 +181,9 @@ class Trainer:
             self.save()
         except OSError as error:
             self._end("FAILED")
-            raise TrainingError(f"{error.filename or self.folder}: {error.strerror or error}; {self._kept()}") from error
+            raise TrainingError(
+                f"{error.filename or self.folder}: {error.strerror or error}; {self._kept()}"
+            ) from error
         except BaseException:
             self._end("FAILED")
             raise
@@ -176,7 +204,10 @@ class Trainer:
             every = self.config.validate_every
             if self.chars // every > before // every or self.chars >= self.config.max_chars:
                 row = self._validate()
-                bar.write(f"{self.chars:>12,} characters: validation {row.validation_nats_per_char:.4f} nats/char", sys.stderr)
+                bar.write(
+                    f"{self.chars:>12,} characters: validation {row.validation_nats_per_char:.4f} nats/char",
+                    sys.stderr,
+                )
 
     def _log(self, bar: tqdm[Any], seconds: float, steps: int) -> None:
         loss = float(np.mean(self._losses[-LOG_STEPS:]))
@@ -199,7 +230,9 @@ class Trainer:
         )
         self._losses.clear()
         snapshot = self.folder / "snapshots" / f"{self.chars:012d}.safetensors"
-        write_whole(snapshot, save({name: tensor.cpu() for name, tensor in self.model.state_dict().items()}))
+        write_whole(
+            snapshot, save({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
+        )
         artifacts = {self.folder / "loss.png": "", self.folder / "metrics.csv": ""}
         if self.config.sample_chars:
             write_whole(snapshot.with_suffix(".txt"), self.sample().encode())
@@ -214,8 +247,12 @@ class Trainer:
     def sample(self) -> str:
         """Return a text by the model as it is now, from its start state."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
-        step = TorchStep(self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device))
-        request = Request("", self.config.sample_chars, self.config.seed, temperature=SAMPLE_TEMPERATURE)
+        step = TorchStep(
+            self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device)
+        )
+        request = Request(
+            "", self.config.sample_chars, self.config.seed, temperature=SAMPLE_TEMPERATURE
+        )
         return generate(step, self.corpus.vocabulary, request).text
 
     def save(self) -> None:
@@ -225,13 +262,22 @@ class Trainer:
 
     def _resume(self) -> None:
         at = load_point(self._resume_path, self.model, self.optimizer, self.corpus.digest)
-        self.step, self.seconds, self.state, self._losses = at.step, at.seconds, at.state, list(at.losses)
+        self.step, self.seconds, self.state, self._losses = (
+            at.step,
+            at.seconds,
+            at.state,
+            list(at.losses),
+        )
 
     def _diverged(self, what: str) -> str:
         return f"{what} after {self.chars:,} characters; lower --learning-rate and run again: {self._kept()}"
 
     def _kept(self) -> str:
-        return f"the last resume point is kept in {self.folder}" if self._resume_path.exists() else "no resume point was made yet"
+        return (
+            f"the last resume point is kept in {self.folder}"
+            if self._resume_path.exists()
+            else "no resume point was made yet"
+        )
 
     def _parameters(self) -> dict[str, Any]:
         return dataclasses.asdict(self.config) | {
@@ -246,7 +292,13 @@ class Trainer:
 
     def _progress(self) -> tqdm[Any]:
         interval = 0.5 if sys.stderr.isatty() else 30  # a log file needs no moving bar
-        return tqdm(total=self.config.max_chars, initial=self.chars, unit="char", unit_scale=True, mininterval=interval)
+        return tqdm(
+            total=self.config.max_chars,
+            initial=self.chars,
+            unit="char",
+            unit_scale=True,
+            mininterval=interval,
+        )
 
     def _end(self, status: str) -> None:
         if self.tracker:

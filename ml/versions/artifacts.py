@@ -1,7 +1,8 @@
 """Where the files of runs and versions lie, and which sources of a registry may be read.
 
-A local database keeps them in one folder beside itself. Sources are written as `mlflow-artifacts:/RUN/artifacts/version`, in
-MLflow's words "below the artefacts, wherever these lie": the folder may be moved, and a server over it finds them too.
+A local database keeps them in one folder beside itself. Sources are written as
+`mlflow-artifacts:/RUN/artifacts/version`, in MLflow's words "below the artefacts, wherever these
+lie": the folder may be moved, and a server over it finds them too.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def relative_source(folder: Path, artifacts: Path) -> str:
 def source_folder(source: str, artifacts: Path) -> Path:
     """Return the folder below `artifacts` that a source of a local registry names. Raises SourceError for any other.
 
-    An absolute path, as sources were once written, is taken from its `mlartifacts` on: the folder around that may have moved.
+    An absolute path, as sources were once written, is taken from its `mlartifacts` on: the folder
+    around that may have moved.
     """
     parts = urlsplit(source)
     if parts.scheme == SCHEME and not parts.netloc:
@@ -79,7 +81,9 @@ def check_server_source(source: str, uri: str) -> None:
     """Raise SourceError unless the server at `uri` itself hands out what `source` names."""
     parts, server = urlsplit(source), urlsplit(uri)
     if parts.scheme != SCHEME or _is_elsewhere(parts, server):
-        raise SourceError("its source is not kept by the registry's server (start the server with --artifacts-destination)")
+        raise SourceError(
+            "its source is not kept by the registry's server (start the server with --artifacts-destination)"
+        )
     if ".." in PurePosixPath(unquote(parts.path)).parts:
         raise SourceError("its source lies outside of the registry's artefacts")
 
@@ -92,4 +96,8 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     """Return the id of an experiment, made where there is none."""
     if experiment := client.get_experiment_by_name(name):
         return str(experiment.experiment_id)
-    return str(client.create_experiment(name, artifact_location=f"{SCHEME}:/" if local_artifacts(uri) else None))
+    return str(
+        client.create_experiment(
+            name, artifact_location=f"{SCHEME}:/" if local_artifacts(uri) else None
+        )
+    )

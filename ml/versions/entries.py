@@ -61,7 +61,10 @@ class RegisteredVersion:
 def is_not_found(error: Exception) -> bool:
     """Tell whether mlflow, or the server it asked for files, says that something does not exist."""
     response = getattr(error, "response", None)  # of requests, when files are fetched
-    return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST" or getattr(response, "status_code", 0) == 404
+    return (
+        getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+        or getattr(response, "status_code", 0) == 404
+    )
 
 
 class EntryReader:
@@ -76,7 +79,11 @@ class EntryReader:
         """Return what an entry says, and in `problem` the first thing that is wrong with it."""
         digest, symbols = version.tags.get("digest", ""), version.tags.get("vocabulary_size", "")
         title, run = version.tags.get("title", ""), self._run(str(version.run_id or ""))
-        metrics = {key: value for key, value in (run.data.metrics if run else {}).items() if not key.startswith("curve.")}
+        metrics = {
+            key: value
+            for key, value in (run.data.metrics if run else {}).items()
+            if not key.startswith("curve.")
+        }
         return RegisteredVersion(
             name=version.name,
             version=int(version.version),
@@ -85,13 +92,19 @@ class EntryReader:
             run_id=str(version.run_id or "")[:64],
             vocabulary_size=int(symbols) if _is_symbols(symbols) else 0,
             parameters=_first(run.data.params if run else {}),
-            metrics=dict(sorted((key, value) for key, value in metrics.items() if _is_sensible(value))[:_MAX_VALUES]),
+            metrics=dict(
+                sorted((key, value) for key, value in metrics.items() if _is_sensible(value))[
+                    :_MAX_VALUES
+                ]
+            ),
             created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
             source=str(version.source),
             problem=next(self._problems(version, run, metrics), ""),
         )
 
-    def _problems(self, version: ModelVersion, run: Run | None, metrics: Mapping[str, float]) -> Iterator[str]:
+    def _problems(
+        self, version: ModelVersion, run: Run | None, metrics: Mapping[str, float]
+    ) -> Iterator[str]:
         digest, title = version.tags.get("digest", ""), version.tags.get("title", "")
         if not digest:
             yield "it has no tag 'digest'"
@@ -133,4 +146,7 @@ def _is_symbols(tag: str) -> bool:
 
 def _first(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return parameters as a row can hold them."""
-    return {key: value.replace("\0", "")[:_MAX_VALUE] for key, value in sorted(parameters.items())[:_MAX_VALUES]}
+    return {
+        key: value.replace("\0", "")[:_MAX_VALUE]
+        for key, value in sorted(parameters.items())[:_MAX_VALUES]
+    }

@@ -36,11 +36,13 @@ class Evaluation:
         return self.nats_per_char / math.log(2)
 
 
-def evaluate(step: Step, vocabulary: Vocabulary, ids: Ids, *, lanes: int, title: str = "") -> Evaluation:
+def evaluate(
+    step: Step, vocabulary: Vocabulary, ids: Ids, *, lanes: int, title: str = ""
+) -> Evaluation:
     """Return the evaluation of `ids`, read in up to `lanes` consecutive parts with carried state in rows of `step`.
 
-    The first part starts from the zero state and the start character, the others read the CONTEXT characters before them
-    first. A short text is read in one part, which is exactly Engine.score.
+    The first part starts from the zero state and the start character, the others read the CONTEXT
+    characters before them first. A short text is read in one part, which is exactly Engine.score.
     """
     if not len(ids):
         raise EvaluationError("the text to evaluate on is empty")
@@ -52,7 +54,9 @@ def evaluate(step: Step, vocabulary: Vocabulary, ids: Ids, *, lanes: int, title:
     windows = _windows(np.concatenate([start, ids]), bounds, context)
     for row in range(lanes):
         step.reset(row)
-    with tqdm(total=len(ids), unit="char", unit_scale=True, desc=title or "evaluate", disable=None) as bar:
+    with tqdm(
+        total=len(ids), unit="char", unit_scale=True, desc=title or "evaluate", disable=None
+    ) as bar:
         for at in range(windows.shape[1] - 1):
             if at == context:
                 step.reset(0)  # nothing comes before the first part
@@ -64,18 +68,22 @@ def evaluate(step: Step, vocabulary: Vocabulary, ids: Ids, *, lanes: int, title:
             scored = np.flatnonzero(targets >= 0)
             total -= float(log_probabilities(logits)[scored, targets[scored]].sum())
             bar.update(len(scored))
-    return Evaluation(total / len(ids), len(ids), int(np.count_nonzero(ids == vocabulary.unknown_id)))
+    return Evaluation(
+        total / len(ids), len(ids), int(np.count_nonzero(ids == vocabulary.unknown_id))
+    )
 
 
 def _windows(text: Ids, bounds: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
     """Return the ids that each lane reads (lanes, context + longest part + 1); -1 after the end of a lane.
 
-    `text` begins with the start character; part i is text[1 + bounds[i] : 1 + bounds[i + 1]]. Lane 0 has no characters
-    before it, so its context is filler.
+    `text` begins with the start character; part i is text[1 + bounds[i] : 1 + bounds[i + 1]]. Lane
+    0 has no characters before it, so its context is filler.
     """
     longest = int(np.diff(bounds).max())
     windows = np.full((len(bounds) - 1, context + longest + 1), -1, np.int64)
-    for lane, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
+    for lane, (begin, end) in enumerate(
+        zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    ):
         known = min(begin, context)
         windows[lane, context - known : context + 1 + end - begin] = text[begin - known : end + 1]
     return windows

@@ -1,16 +1,18 @@
 """Weights to ONNX step graphs: one batched step of the model, a character in and the next one's logits out.
 
-`build_int8_graph` makes the graph that serves, `build_fp32_graph` the one it is compared with. Both need onnx and numpy
-only, and the same weights give the same bytes.
+`build_int8_graph` makes the graph that serves, `build_fp32_graph` the one it is compared with. Both
+need onnx and numpy only, and the same weights give the same bytes.
 
-Graph interface, for n streams: inputs `ids` (n,) int32, and for each layer `hidden_<l>` and `cell_<l>` (n, H); outputs
-`logits` (n, V) and `next_hidden_<l>`, `next_cell_<l>`. Every node that reads a state is an ancestor of the node that
-writes the next one, so a runtime which executes nodes in order may write the new state over the old.
+Graph interface, for n streams: inputs `ids` (n,) int32, and for each layer `hidden_<l>` and
+`cell_<l>` (n, H); outputs `logits` (n, V) and `next_hidden_<l>`, `next_cell_<l>`. Every node that
+reads a state is an ancestor of the node that writes the next one, so a runtime which executes nodes
+in order may write the new state over the old.
 
-The int8 graph keeps the hidden state as uint8. |h| < 1 in an LSTM, so the scale 1/127 with zero point 128 fits without
-calibration and, being constant, does not depend on what else is in the batch. Weights are int8 per output channel within
-±63: without VNNI a CPU adds pairs of uint8·int8 products in saturating int16, which 255·63·2 fits and 255·127·2 does not,
-so that the integer sums are exact everywhere.
+The int8 graph keeps the hidden state as uint8. |h| < 1 in an LSTM, so the scale 1/127 with zero
+point 128 fits without calibration and, being constant, does not depend on what else is in the
+batch. Weights are int8 per output channel within ±63: without VNNI a CPU adds pairs of uint8·int8
+products in saturating int16, which 255·63·2 fits and 255·127·2 does not, so that the integer sums
+are exact everywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
 
 
-def quantize_columns(matrix: Array, limit: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
+def quantize_columns(
+    matrix: Array, limit: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
     """Return int8 values (K, N) within ±limit and a float16 scale (N,) so that values * scale is close to `matrix`."""
     largest = np.abs(matrix).max(axis=0)
     scale = np.maximum(largest / limit, _SMALLEST_SCALE).astype(np.float16)
@@ -50,7 +54,9 @@ def build_int8_graph(model: ModelConfig, weights: Weights) -> bytes:
     table, bias = _input_table(model, weights)
     graph.gather(graph.dequantized("table", *quantize_columns(table, TABLE_LIMIT), bias))
     for layer in range(model.num_layers):
-        graph.quantized_product(f"layer_{layer}", _recurrent(model, weights, layer), *_bias(model, weights, layer))
+        graph.quantized_product(
+            f"layer_{layer}", _recurrent(model, weights, layer), *_bias(model, weights, layer)
+        )
         graph.cell_update(layer, quantized=True)
     graph.quantized_product("linear", weights["linear.weight"].T, weights["linear.bias"])
     return graph.serialized(TensorProto.UINT8)
@@ -62,7 +68,9 @@ def build_fp32_graph(model: ModelConfig, weights: Weights) -> bytes:
     table, bias = _input_table(model, weights)
     graph.gather(graph.constant("table", table + bias))
     for layer in range(model.num_layers):
-        graph.product(f"layer_{layer}", _recurrent(model, weights, layer), *_bias(model, weights, layer))
+        graph.product(
+            f"layer_{layer}", _recurrent(model, weights, layer), *_bias(model, weights, layer)
+        )
         graph.cell_update(layer, quantized=False)
     graph.product("linear", weights["linear.weight"].T, weights["linear.bias"])
     return graph.serialized(TensorProto.FLOAT)
@@ -121,12 +129,18 @@ class _Graph:
         return self.nodes(op, inputs, [output], **attributes)[0]
 
     def nodes(self, op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> list[str]:
-        self._nodes.append(helper.make_node(op, inputs, outputs, name=f"{op}_{outputs[0]}", **attributes))
+        self._nodes.append(
+            helper.make_node(op, inputs, outputs, name=f"{op}_{outputs[0]}", **attributes)
+        )
         return outputs
 
-    def dequantized(self, name: str, values: npt.NDArray[np.int8], scale: npt.NDArray[np.float16], bias: Array) -> str:
+    def dequantized(
+        self, name: str, values: npt.NDArray[np.int8], scale: npt.NDArray[np.float16], bias: Array
+    ) -> str:
         """Add values * scale + bias. All of it is constant, so the runtime works it out once, when it loads the graph."""
-        integers = self.node("Cast", [self.constant(f"{name}_values", values)], f"{name}_f", to=TensorProto.FLOAT)
+        integers = self.node(
+            "Cast", [self.constant(f"{name}_values", values)], f"{name}_f", to=TensorProto.FLOAT
+        )
         scaled = self.node("Mul", [integers, self._half(f"{name}_scale", scale)], f"{name}_scaled")
         return self.node("Add", [scaled, self._half(f"{name}_bias", bias)], name)
 
@@ -145,35 +159,52 @@ class _Graph:
         layer = int(name.removeprefix("layer_"))
         if layer == 0:
             return "hidden_0"
-        return self.node("Concat", [f"next_hidden_{layer - 1}", f"hidden_{layer}"], f"{name}_input", axis=1)
+        return self.node(
+            "Concat", [f"next_hidden_{layer - 1}", f"hidden_{layer}"], f"{name}_input", axis=1
+        )
 
     def quantized_product(self, name: str, matrix: Array, bias: Array | None = None) -> None:
         """Multiply the layer's input by `matrix` (K, N), summed in int32, and add the bias or the gathered row."""
         values, scale = quantize_columns(matrix, WEIGHT_LIMIT)
         weight = self.constant(f"{name}_weight", values)
-        sums = self.node("MatMulInteger", [self._layer_input(name), weight, "hidden_zero"], f"{name}_sums")
+        sums = self.node(
+            "MatMulInteger", [self._layer_input(name), weight, "hidden_zero"], f"{name}_sums"
+        )
         floats = self.node("Cast", [sums], f"{name}_floats", to=TensorProto.FLOAT)
-        factor = self.node("Mul", [self._half(f"{name}_scale", scale), "hidden_scale"], f"{name}_factor")
+        factor = self.node(
+            "Mul", [self._half(f"{name}_scale", scale), "hidden_scale"], f"{name}_factor"
+        )
         self._add(name, self.node("Mul", [floats, factor], f"{name}_product"), bias, half=True)
 
     def product(self, name: str, matrix: Array, bias: Array | None = None) -> None:
         """Multiply the layer's input by `matrix` (K, N) in float32 and add the bias or the gathered row."""
         weight = self.constant(f"{name}_weight", matrix)
-        self._add(name, self.node("MatMul", [self._layer_input(name), weight], f"{name}_product"), bias, half=False)
+        self._add(
+            name,
+            self.node("MatMul", [self._layer_input(name), weight], f"{name}_product"),
+            bias,
+            half=False,
+        )
 
     def _add(self, name: str, product: str, bias: Array | None, *, half: bool) -> None:
         if bias is None:
             addend = self._gathered
         else:
-            addend = self._half(f"{name}_bias", bias) if half else self.constant(f"{name}_bias", bias)
+            addend = (
+                self._half(f"{name}_bias", bias) if half else self.constant(f"{name}_bias", bias)
+            )
         output = "logits" if name == "linear" else f"{name}_gates"
         self._value = self.node("Add", [product, addend], output)
 
     def cell_update(self, layer: int, *, quantized: bool) -> None:
         """c' = f·c + i·g and h' = o·tanh(c'), gates and cell in float32."""
-        logistic, candidate = self.nodes("Split", [self._value, "sigmoid_and_tanh"], [f"z_{layer}", f"zg_{layer}"], axis=1)
+        logistic, candidate = self.nodes(
+            "Split", [self._value, "sigmoid_and_tanh"], [f"z_{layer}", f"zg_{layer}"], axis=1
+        )
         gates = self.node("Sigmoid", [logistic], f"gates_{layer}")
-        i, f, o = self.nodes("Split", [gates, "sigmoid_gates"], [f"{gate}_{layer}" for gate in "ifo"], axis=1)
+        i, f, o = self.nodes(
+            "Split", [gates, "sigmoid_gates"], [f"{gate}_{layer}" for gate in "ifo"], axis=1
+        )
         g = self.node("Tanh", [candidate], f"g_{layer}")
         kept = self.node("Mul", [f, f"cell_{layer}"], f"kept_{layer}")
         new = self.node("Mul", [i, g], f"new_{layer}")
@@ -192,13 +223,24 @@ class _Graph:
         state = [(f"{part}_{layer}", type_) for layer in range(model.num_layers)
                  for part, type_ in (("hidden", hidden_type), ("cell", TensorProto.FLOAT))]  # fmt: skip
         inputs = [helper.make_tensor_value_info("ids", TensorProto.INT32, ["n"])]
-        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.vocab_size])]
+        outputs = [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.vocab_size])
+        ]
         for name, type_ in state:
             inputs.append(helper.make_tensor_value_info(name, type_, ["n", model.hidden_size]))
-            outputs.append(helper.make_tensor_value_info(f"next_{name}", type_, ["n", model.hidden_size]))
-        constants = [numpy_helper.from_array(value, name) for name, value in self._constants.items() if name in used]
+            outputs.append(
+                helper.make_tensor_value_info(f"next_{name}", type_, ["n", model.hidden_size])
+            )
+        constants = [
+            numpy_helper.from_array(value, name)
+            for name, value in self._constants.items()
+            if name in used
+        ]
         graph = helper.make_graph(self._nodes, "step", inputs, outputs, constants)
         proto = helper.make_model(
-            graph, ir_version=IR_VERSION, producer_name="charrnn", opset_imports=[helper.make_opsetid("", OPSET)]
+            graph,
+            ir_version=IR_VERSION,
+            producer_name="charrnn",
+            opset_imports=[helper.make_opsetid("", OPSET)],
         )
         return bytes(proto.SerializeToString(deterministic=True))

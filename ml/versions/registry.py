@@ -1,6 +1,7 @@
 """Model versions in an MLflow registry: plain artefact folders under one name, with the alias `champion` on the live one.
 
-Importing mlflow takes seconds and 180 MB, so it happens inside the calls; the serving processes never make one.
+Importing mlflow takes seconds and 180 MB, so it happens inside the calls; the serving processes
+never make one.
 """
 
 from __future__ import annotations
@@ -28,8 +29,21 @@ from ml.versions.artifacts import (
     run_folder,
     source_folder,
 )
-from ml.versions.entries import EntryReader, NotInRegistry, RegisteredVersion, RegistryError, VersionRefused, is_not_found
-from ml.versions.version import CheckpointError, Version, check_step_graph, is_complete, read_version
+from ml.versions.entries import (
+    EntryReader,
+    NotInRegistry,
+    RegisteredVersion,
+    RegistryError,
+    VersionRefused,
+    is_not_found,
+)
+from ml.versions.version import (
+    CheckpointError,
+    Version,
+    check_step_graph,
+    is_complete,
+    read_version,
+)
 
 __all__ = ["NotInRegistry", "RegisteredVersion", "Registry", "RegistryError", "VersionRefused"]
 
@@ -83,18 +97,27 @@ class Registry:
             client.set_terminated(run.info.run_id)
             if not client.search_registered_models(f"name = '{NAME}'"):
                 client.create_registered_model(NAME)
-            tags = {"digest": version.digest, "title": version.title, "vocabulary_size": str(len(version.vocabulary))}
-            created = client.create_model_version(NAME, source, run.info.run_id, tags=tags, description=version.title)
+            tags = {
+                "digest": version.digest,
+                "title": version.title,
+                "vocabulary_size": str(len(version.vocabulary)),
+            }
+            created = client.create_model_version(
+                NAME, source, run.info.run_id, tags=tags, description=version.title
+            )
             return EntryReader(client, self._check_source).read(created)
 
     def _keep(self, client: MlflowClient, run: Run, folder: Path) -> str:
         """Copy a version's files to the artefacts of a run, and return the source that names them.
 
-        Not by MLflow when they are local: it would make the folder anew that they were in before they were moved.
+        Not by MLflow when they are local: it would make the folder anew that they were in before
+        they were moved.
         """
         if self._artifacts is None:
             if not run.info.artifact_uri.startswith(f"{SCHEME}:"):
-                raise RegistryError("the registry's server keeps no artefacts; start it with --artifacts-destination")
+                raise RegistryError(
+                    "the registry's server keeps no artefacts; start it with --artifacts-destination"
+                )
             client.log_artifacts(run.info.run_id, str(folder), ARTIFACT)
             return f"{run.info.artifact_uri}/{ARTIFACT}"
         kept = run_folder(self._artifacts, run.info.run_id) / ARTIFACT
@@ -108,25 +131,35 @@ class Registry:
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
-                page = client.search_model_versions(f"name = '{NAME}'", max_results=_PAGE, page_token=token)
+                page = client.search_model_versions(
+                    f"name = '{NAME}'", max_results=_PAGE, page_token=token
+                )
                 found.extend(page)
                 token = page.token
                 if not token:
                     break
             reader = EntryReader(client, self._check_source)
-            return sorted((reader.read(version) for version in found), key=lambda version: version.version)
+            return sorted(
+                (reader.read(version) for version in found), key=lambda version: version.version
+            )
 
     def version(self, number: int) -> RegisteredVersion:
         """Return the version with this number. Raises NotInRegistry, and VersionRefused when its entry cannot be used."""
         found = self._entry(number)
         if found.problem:
-            raise VersionRefused(f"version {number} of the registry cannot be used: {found.problem}")
+            raise VersionRefused(
+                f"version {number} of the registry cannot be used: {found.problem}"
+            )
         return found
 
     def _entry(self, number: int) -> RegisteredVersion:
-        with _failures(f"look up version {number}", missing=f"version {number} is not in the registry"):
+        with _failures(
+            f"look up version {number}", missing=f"version {number} is not in the registry"
+        ):
             client = self._client()
-            return EntryReader(client, self._check_source).read(client.get_model_version(NAME, str(number)))
+            return EntryReader(client, self._check_source).read(
+                client.get_model_version(NAME, str(number))
+            )
 
     def _check_source(self, source: str) -> None:
         """Raise SourceError for a source that is not read."""
@@ -149,7 +182,9 @@ class Registry:
     def set_champion(self, version: int) -> None:
         """Move the champion alias to `version`, and `previous` to where it was."""
         before = self.champion()
-        with _failures("move the champion alias", missing=f"version {version} is not in the registry"):
+        with _failures(
+            "move the champion alias", missing=f"version {version} is not in the registry"
+        ):
             client = self._client()
             client.set_registered_model_alias(NAME, CHAMPION, str(version))
             if before is not None and before != version:
@@ -158,15 +193,23 @@ class Registry:
     def fetch(self, version: int, folder: Path) -> Version:
         """Copy the files of `version` to `folder` and return it, verified.
 
-        `folder` is there complete or not at all. Of two who fetch at once the first one's copy stays.
+        `folder` is there complete or not at all. Of two who fetch at once the first one's copy
+        stays.
         """
         registered = self._entry(version)
         if not registered.digest:
-            raise VersionRefused(f"version {version} of the registry cannot be used: {registered.problem}")
+            raise VersionRefused(
+                f"version {version} of the registry cannot be used: {registered.problem}"
+            )
         self._check_source(registered.source)
-        with _failures(f"fetch version {version}", missing=f"the files of version {version} are not in the registry"):
+        with _failures(
+            f"fetch version {version}",
+            missing=f"the files of version {version} are not in the registry",
+        ):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            with tempfile.TemporaryDirectory(
+                dir=folder.parent, prefix=f".{folder.name}-"
+            ) as scratch:
                 got = self._copy(registered.source, Path(scratch))
                 found = read_version(got)
                 if found.digest != registered.digest:
@@ -181,9 +224,15 @@ class Registry:
         if self._artifacts is None:
             from mlflow.artifacts import download_artifacts, list_artifacts
 
-            if not list_artifacts(artifact_uri=source, tracking_uri=self.uri):  # fetched, they would be an error of the server's
+            if not list_artifacts(
+                artifact_uri=source, tracking_uri=self.uri
+            ):  # fetched, they would be an error of the server's
                 raise VersionRefused("its files are not in the registry")
-            return Path(download_artifacts(artifact_uri=source, dst_path=str(scratch), tracking_uri=self.uri))
+            return Path(
+                download_artifacts(
+                    artifact_uri=source, dst_path=str(scratch), tracking_uri=self.uri
+                )
+            )
         folder = source_folder(source, self._artifacts)
         read_version(folder)  # before it is copied: no link out of the artefacts, nothing endless
         return Path(shutil.copytree(folder, scratch / ARTIFACT, symlinks=True))
@@ -210,20 +259,31 @@ def _failures(doing: str, missing: str = "") -> Iterator[None]:
         yield
     except (CheckpointError, RegistryError):
         raise
-    except Exception as error:  # mlflow lets through what SQLAlchemy, requests and its own parsing raise
+    except (
+        Exception
+    ) as error:  # mlflow lets through what SQLAlchemy, requests and its own parsing raise
         if missing and is_not_found(error):
             raise NotInRegistry(missing) from error
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise RegistryError(f"the model registry could not {doing}: {first_line[:300]}") from error
 
 
-def _log(client: MlflowClient, run_id: str, version: Version, curve: list[tuple[str, float, int]]) -> None:
+def _log(
+    client: MlflowClient, run_id: str, version: Version, curve: list[tuple[str, float, int]]
+) -> None:
     """Log a version's parameters, final metrics, and the losses by characters seen."""
     from mlflow.entities import Metric, Param
 
     now = int(datetime.now(UTC).timestamp() * 1000)
-    parameters = [Param(key, str(value)) for key, value in {**asdict(version.model), **version.training}.items()]
-    metrics = [Metric(key, value, now, 0) for key, value in version.metrics.items() if isinstance(value, int | float)]
+    parameters = [
+        Param(key, str(value))
+        for key, value in {**asdict(version.model), **version.training}.items()
+    ]
+    metrics = [
+        Metric(key, value, now, 0)
+        for key, value in version.metrics.items()
+        if isinstance(value, int | float)
+    ]
     metrics += [Metric(f"curve.{key}", value, now, chars) for key, value, chars in curve]
     client.log_batch(run_id, metrics=metrics[:1000], params=parameters)
 

@@ -20,7 +20,14 @@ from ml.training.history import read_history
 from ml.versions.evaluate import evaluate
 from ml.versions.graph import build_fp32_graph, build_int8_graph
 from ml.versions.measure import LANES
-from ml.versions.version import Arrays, Version, half_precision, parameter_shapes, read_version, write_version
+from ml.versions.version import (
+    Arrays,
+    Version,
+    half_precision,
+    parameter_shapes,
+    read_version,
+    write_version,
+)
 from ml.vocabulary import Ids, Vocabulary
 
 SAMPLE_CHARS = 600
@@ -44,17 +51,21 @@ def release(
 ) -> Version:
     """Write the snapshot of `run` nearest to `chars` characters as a version and return it.
 
-    Its loss is measured on the validation split, or the first `validation_chars` of it, in float32 as trained and as it is
-    served. Raises ReleaseError or CheckpointError.
+    Its loss is measured on the validation split, or the first `validation_chars` of it, in float32
+    as trained and as it is served. Raises ReleaseError or CheckpointError.
     """
     config = _read_config(run)
     snapshot = _nearest_snapshot(run, chars)
     seen = int(snapshot.stem)
     rows, header = _metrics_until(run / "metrics.csv", seen)
-    model = ModelConfig(len(corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout)
+    model = ModelConfig(
+        len(corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout
+    )
     weights = load_file(snapshot)
     if {name: tensor.shape for name, tensor in weights.items()} != parameter_shapes(model):
-        raise ReleaseError(f"{snapshot.name} does not have the shapes of {run / 'config.json'} and this corpus")
+        raise ReleaseError(
+            f"{snapshot.name} does not have the shapes of {run / 'config.json'} and this corpus"
+        )
     ids = corpus.validation[:validation_chars]
     int8, losses = _losses(model, weights, corpus.vocabulary, ids, threads)
     last = dict(zip(header, rows[-1], strict=True))
@@ -87,7 +98,10 @@ def _losses(
     int8 = OnnxStep(build_int8_graph(model, stored), model, rows=LANES, threads=threads)
     losses = {
         name: round(evaluate(step, vocabulary, ids, lanes=LANES, title=name).nats_per_char, 5)
-        for name, step in (("validation_nats_per_char", fp32), ("int8_validation_nats_per_char", int8))
+        for name, step in (
+            ("validation_nats_per_char", fp32),
+            ("int8_validation_nats_per_char", int8),
+        )
     }
     return int8, losses
 
@@ -141,7 +155,12 @@ def _csv(rows: list[list[str]]) -> str:
 
 def _training(config: TrainConfig, corpus: Corpus, run: Path) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(config, name) for name in TrainConfig.__slots__}
-    return values | {"corpus_digest": corpus.digest, "join_lines": corpus.join_lines, "books": len(corpus.books), "run": run.name}
+    return values | {
+        "corpus_digest": corpus.digest,
+        "join_lines": corpus.join_lines,
+        "books": len(corpus.books),
+        "run": run.name,
+    }
 
 
 def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
@@ -152,5 +171,7 @@ def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
         for prompt in prompts:
             request = Request(prompt=prompt, length=SAMPLE_CHARS, seed=1, temperature=temperature)
             text = generate(step, vocabulary, request).text
-            parts.append(f"=== temperature {temperature}, seed {request.seed}, prompt {prompt!r}\n\n{prompt}{text}\n")
+            parts.append(
+                f"=== temperature {temperature}, seed {request.seed}, prompt {prompt!r}\n\n{prompt}{text}\n"
+            )
     return "\n".join(parts)

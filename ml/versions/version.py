@@ -6,8 +6,9 @@
     samples.txt          texts at a few temperatures
     metrics.csv          the training run up to here
 
-The digest of a version is the sha256 of model.json, and so of everything. Reading checks before it trusts: the list of
-files first, then sizes, then hashes; nothing big is read before that, and nothing is ever unpickled.
+The digest of a version is the sha256 of model.json, and so of everything. Reading checks before it
+trusts: the list of files first, then sizes, then hashes; nothing big is read before that, and
+nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ FILES = ("weights.safetensors", "step.onnx", "samples.txt", "metrics.csv")
 MAX_HIDDEN_SIZE = 4096
 MAX_LAYERS = 8
 MAX_TITLE = 200  # characters, as many as the site's row holds
-_MAX_META_BYTES = 200_000  # of model.json: parsed, a file of nothing but brackets takes twenty times its size
+_MAX_META_BYTES = (
+    200_000  # of model.json: parsed, a file of nothing but brackets takes twenty times its size
+)
 _MAX_TEXT_BYTES = 1_000_000  # of samples.txt and metrics.csv, each
 _MAX_GOLDEN = 10_000  # characters: it is generated whenever the version is loaded
 _MAX_OVERHEAD = 1_000_000  # of weights.safetensors and step.onnx beyond the weights themselves
@@ -83,7 +86,10 @@ def parameter_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes[f"lstm.weight_ih_l{layer}"] = (width, inputs)
         shapes[f"lstm.weight_hh_l{layer}"] = (width, model.hidden_size)
         shapes[f"lstm.bias_ih_l{layer}"] = shapes[f"lstm.bias_hh_l{layer}"] = (width,)
-    return shapes | {"linear.weight": (model.vocab_size, model.hidden_size), "linear.bias": (model.vocab_size,)}
+    return shapes | {
+        "linear.weight": (model.vocab_size, model.hidden_size),
+        "linear.bias": (model.vocab_size,),
+    }
 
 
 def read_version(folder: Path) -> Version:
@@ -110,8 +116,18 @@ def is_complete(folder: Path) -> bool:
     try:
         _check_file_list(folder)
         entries = strict_json.parse(_read_small(folder / "model.json"))["files"]
-        return all((folder / name).stat().st_size == entry["bytes"] for name, entry in entries.items())
-    except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return all(
+            (folder / name).stat().st_size == entry["bytes"] for name, entry in entries.items()
+        )
+    except (
+        CheckpointError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         return False
 
 
@@ -121,7 +137,9 @@ def _check_file_list(folder: Path) -> None:
     expected = {*FILES, "model.json"}
     found = {entry.name: entry for entry in os.scandir(folder)}
     if extra := sorted(set(found) - expected):
-        raise CheckpointError(f"the version folder holds {extra[0]!r}, which is no part of a version")
+        raise CheckpointError(
+            f"the version folder holds {extra[0]!r}, which is no part of a version"
+        )
     if missing := sorted(expected - set(found)):
         raise CheckpointError(f"the version folder has no {missing[0]}")
     for name, entry in found.items():
@@ -139,7 +157,9 @@ def _read_small(path: Path) -> bytes:
 
 def _parse(folder: Path, digest: str, meta: Any) -> Version:
     if meta["format"] != FORMAT:
-        raise CheckpointError(f"model.json has the format {str(meta['format'])[:40]!r}, expected {FORMAT!r}")
+        raise CheckpointError(
+            f"model.json has the format {str(meta['format'])[:40]!r}, expected {FORMAT!r}"
+        )
     if not isinstance(meta["vocabulary"], str):
         raise CheckpointError("model.json: the vocabulary is not a text of its symbols")
     vocabulary = Vocabulary(meta["vocabulary"])
@@ -148,7 +168,9 @@ def _parse(folder: Path, digest: str, meta: Any) -> Version:
         if not isinstance(meta[name], kind):
             raise CheckpointError(f"model.json: {name} is not of the type {kind.__name__}")
     if len(meta["title"]) > MAX_TITLE or not meta["title"].isprintable():
-        raise CheckpointError(f"model.json: the title must be one line of at most {MAX_TITLE} characters")
+        raise CheckpointError(
+            f"model.json: the title must be one line of at most {MAX_TITLE} characters"
+        )
     return Version(
         folder=folder,
         digest=digest,
@@ -164,15 +186,25 @@ def _parse(folder: Path, digest: str, meta: Any) -> Version:
 
 def _parse_model(architecture: Any, symbols: int) -> ModelConfig:
     model = ModelConfig(**architecture)
-    bounds = {"vocab_size": (2, MAX_SYMBOLS), "hidden_size": (1, MAX_HIDDEN_SIZE), "num_layers": (1, MAX_LAYERS)}
+    bounds = {
+        "vocab_size": (2, MAX_SYMBOLS),
+        "hidden_size": (1, MAX_HIDDEN_SIZE),
+        "num_layers": (1, MAX_LAYERS),
+    }
     for name, (low, high) in bounds.items():
         value = getattr(model, name)
         if type(value) is not int or not low <= value <= high:
-            raise CheckpointError(f"model.json: {name} must be a whole number from {low} to {high}, not {str(value)[:40]}")
+            raise CheckpointError(
+                f"model.json: {name} must be a whole number from {low} to {high}, not {str(value)[:40]}"
+            )
     if type(model.dropout) not in (int, float) or not 0 <= model.dropout < 1:
-        raise CheckpointError(f"model.json: dropout must be from 0 to below 1, not {str(model.dropout)[:40]}")
+        raise CheckpointError(
+            f"model.json: dropout must be from 0 to below 1, not {str(model.dropout)[:40]}"
+        )
     if model.vocab_size != symbols:
-        raise CheckpointError(f"model.json: vocab_size is {model.vocab_size}, but the vocabulary has {symbols} symbols")
+        raise CheckpointError(
+            f"model.json: vocab_size is {model.vocab_size}, but the vocabulary has {symbols} symbols"
+        )
     return model
 
 
@@ -180,19 +212,28 @@ def _parse_golden(values: Any) -> Golden:
     golden = Golden(**values)
     for field in dataclasses.fields(Golden):
         if type(getattr(golden, field.name)).__name__ != field.type:
-            raise CheckpointError(f"model.json: the golden text's {field.name} is not of the type {field.type}")
+            raise CheckpointError(
+                f"model.json: the golden text's {field.name} is not of the type {field.type}"
+            )
     if not 1 <= golden.length == len(golden.text) <= _MAX_GOLDEN:
-        raise CheckpointError(f"model.json: the golden text must have 1 to {_MAX_GOLDEN} characters, and as many as it says")
+        raise CheckpointError(
+            f"model.json: the golden text must have 1 to {_MAX_GOLDEN} characters, and as many as it says"
+        )
     return golden
 
 
 def _check_files(folder: Path, model: ModelConfig, entries: Mapping[str, tuple[Any, Any]]) -> None:
     if strange := sorted(set(entries) - set(FILES)):
-        raise CheckpointError(f"model.json names the file {strange[0][:80]!r}, which is no part of a version")
+        raise CheckpointError(
+            f"model.json names the file {strange[0][:80]!r}, which is no part of a version"
+        )
     if missing := sorted(set(FILES) - set(entries)):
         raise CheckpointError(f"model.json does not name {missing[0]}")
     parameters = sum(int(np.prod(shape)) for shape in parameter_shapes(model).values())
-    limits = {"weights.safetensors": 2 * parameters + _MAX_OVERHEAD, "step.onnx": 2 * parameters + _MAX_OVERHEAD}
+    limits = {
+        "weights.safetensors": 2 * parameters + _MAX_OVERHEAD,
+        "step.onnx": 2 * parameters + _MAX_OVERHEAD,
+    }
     for name, (size, _) in entries.items():
         actual = (folder / name).stat().st_size
         if actual != size:
@@ -216,13 +257,16 @@ def read_step_graph(version: Version) -> bytes:
 def check_step_graph(version: Version) -> None:
     """Raise CheckpointError unless step.onnx is, byte for byte, the graph that ml/versions/graph.py makes of the weights.
 
-    A graph is a program: one made elsewhere could read files of this machine into a text, or take all of its memory. This is
-    asked once, where a version comes in; onnx is not on the serving path, which then goes by the hash.
+    A graph is a program: one made elsewhere could read files of this machine into a text, or take
+    all of its memory. This is asked once, where a version comes in; onnx is not on the serving
+    path, which then goes by the hash.
     """
     from ml.versions.graph import build_int8_graph
 
     if read_step_graph(version) != build_int8_graph(version.model, read_weights(version)):
-        raise CheckpointError("step.onnx is not the graph that this release makes of weights.safetensors; export it again")
+        raise CheckpointError(
+            "step.onnx is not the graph that this release makes of weights.safetensors; export it again"
+        )
 
 
 def read_weights(version: Version) -> Arrays:
@@ -242,23 +286,35 @@ def _tensors(version: Version) -> Iterator[tuple[str, npt.NDArray[np.float16]]]:
         with safe_open(version.folder / "weights.safetensors", "numpy") as file:
             if set(file.keys()) != set(shapes):
                 names = sorted(set(file.keys()) ^ set(shapes))
-                raise CheckpointError(f"weights.safetensors has other tensors than this architecture: {names[0][:80]!r}")
+                raise CheckpointError(
+                    f"weights.safetensors has other tensors than this architecture: {names[0][:80]!r}"
+                )
             for name, shape in shapes.items():
                 view = file.get_slice(name)
                 found = tuple(view.get_shape())
                 if found != shape:
-                    raise CheckpointError(f"weights.safetensors: {name} has the shape {found}, expected {shape}")
+                    raise CheckpointError(
+                        f"weights.safetensors: {name} has the shape {found}, expected {shape}"
+                    )
                 if view.get_dtype() != "F16":
-                    raise CheckpointError(f"weights.safetensors: {name} is {view.get_dtype()}, expected F16")
+                    raise CheckpointError(
+                        f"weights.safetensors: {name} is {view.get_dtype()}, expected F16"
+                    )
                 tensor = file.get_tensor(name)
                 if not np.isfinite(tensor).all():
-                    raise CheckpointError(f"weights.safetensors: {name} holds values that are not finite numbers")
+                    raise CheckpointError(
+                        f"weights.safetensors: {name} holds values that are not finite numbers"
+                    )
                 yield name, tensor
     except SafetensorError as error:
-        raise CheckpointError(f"weights.safetensors is not a safetensors file: {str(error)[:200]}") from None
+        raise CheckpointError(
+            f"weights.safetensors is not a safetensors file: {str(error)[:200]}"
+        ) from None
 
 
-def half_precision(weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float16]]:
+def half_precision(
+    weights: Mapping[str, npt.NDArray[np.float32]],
+) -> dict[str, npt.NDArray[np.float16]]:
     """Return `weights` as they are stored. Raises CheckpointError if a value does not fit."""
     halves = {name: tensor.astype(np.float16) for name, tensor in weights.items()}
     for name, tensor in halves.items():
@@ -302,7 +358,9 @@ def write_version(
         "golden": dataclasses.asdict(_golden(graph, model, vocabulary)),
         "files": {name: _file_entry(folder / name) for name in FILES},
     }
-    (folder / "model.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "model.json").write_text(
+        json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     version = read_version(folder)
     check_weights(version)
     return version

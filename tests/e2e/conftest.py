@@ -1,6 +1,7 @@
 """Ring 3: the whole product and Debian's Chromium. A console error or a request to another host fails the test.
 
-The ORM must not be used here: it refuses to work beside Playwright's event loop. Ask the pages, or `stack.rows`.
+The ORM must not be used here: it refuses to work beside Playwright's event loop. Ask the pages, or
+`stack.rows`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium with a fresh profile."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.skip("no Chromium on PATH (Debian: apt install chromium)")
     with sync_playwright() as playwright:
@@ -60,7 +65,10 @@ def context(browser: Browser, stack: Stack, problems: list[str]) -> Iterator[Bro
         fresh.on("request", lambda request: _foreign(request.url, stack, problems))
         fresh.on("console", lambda message: _severe(message, problems))
         fresh.on("weberror", lambda error: problems.append(f"uncaught: {error.error}"))
-        fresh.on("page", lambda page: page.on("websocket", lambda socket: _foreign(socket.url, stack, problems)))
+        fresh.on(
+            "page",
+            lambda page: page.on("websocket", lambda socket: _foreign(socket.url, stack, problems)),
+        )
         yield fresh
     assert not problems, "the browser complained:\n" + "\n".join(problems)
 

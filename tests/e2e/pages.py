@@ -37,7 +37,10 @@ def begin(page: Page, prompt: str, *, length: int = 300, **settings: str) -> Non
 
 def wait_for_frames(page: Page, count: int) -> None:
     """Wait until this many handfuls of characters have come over the socket."""
-    page.wait_for_function("count => Number(document.querySelector('[data-output]').dataset.frames) >= count", arg=count)
+    page.wait_for_function(
+        "count => Number(document.querySelector('[data-output]').dataset.frames) >= count",
+        arg=count,
+    )
 
 
 def wait_for_end(page: Page, state: str = "done") -> None:
@@ -62,7 +65,9 @@ def exported(page: Page) -> dict[str, Any]:
 
 def overflow(page: Page) -> int:
     """Return by how many pixels the page is wider than its window."""
-    width: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    width: int = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     return width
 
 

@@ -12,7 +12,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.pages import begin, exported, overflow, shown_text, wait_for_end
 
-GROWING = {"type": "chars", "offset": 0, "text": "and on", "surprisal": [], "unknown_characters": "☃\u202e"}
+GROWING = {
+    "type": "chars",
+    "offset": 0,
+    "text": "and on",
+    "surprisal": [],
+    "unknown_characters": "☃\u202e",
+}
 NARROW = {"width": 360, "height": 740}
 SCHEMES = ("light", "dark")
 SMALL = """all => all
@@ -58,15 +64,25 @@ def test_errors_pass_axe(page: Page, problems: list[str], narrow: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [NARROW, {"width": 1280, "height": 800}], ids=["narrow", "wide"])
-def test_a_growing_text_a_refusal_and_open_settings_pass_axe(page: Page, problems: list[str], size: Any) -> None:
+def test_a_growing_text_a_refusal_and_open_settings_pass_axe(
+    page: Page, problems: list[str], size: Any
+) -> None:
     page.set_viewport_size(size)
     page.route_web_socket(re.compile("/ws/"), lambda route: route.send(json.dumps(GROWING)))
     begin(page, "It begins ☃", length=400)
     expect(page.locator("[data-status]")).to_have_text("Generating")
     no_violations(page)
-    texts = [{"id": "1", "url": "/x/", "cancel": "/x/cancel/", "excerpt": excerpt} for excerpt in ("One", "A" * 60, "")]
-    refusal = json.dumps({"errors": {"__all__": ["You have 3 texts being written."]}, "active": texts})
-    page.route("**/generations/", lambda route: route.fulfill(status=429, body=refusal, headers={"Retry-After": "5"}))
+    texts = [
+        {"id": "1", "url": "/x/", "cancel": "/x/cancel/", "excerpt": excerpt}
+        for excerpt in ("One", "A" * 60, "")
+    ]
+    refusal = json.dumps(
+        {"errors": {"__all__": ["You have 3 texts being written."]}, "active": texts}
+    )
+    page.route(
+        "**/generations/",
+        lambda route: route.fulfill(status=429, body=refusal, headers={"Retry-After": "5"}),
+    )
     begin(page, "It begins", length=400)
     expect(page.locator("[data-cancel]")).to_have_count(3)
     no_violations(page)
@@ -137,7 +153,9 @@ def test_targets_are_large_enough(page: Page) -> None:
     wait_for_end(page)
     for path in ("/", "/history/", page.url):
         page.goto(path)
-        controls = page.locator("a:visible, button:visible, input:visible, select:visible, summary:visible")
+        controls = page.locator(
+            "a:visible, button:visible, input:visible, select:visible, summary:visible"
+        )
         small = controls.evaluate_all(SMALL)
         assert small == []
 

@@ -18,7 +18,11 @@ def test_two_visitors_do_not_see_each_other(page: Page, stack: Stack) -> None:
     other.submit(prompt="Somebody else", length=10)
     assert "My secret diary" not in other.get("/history/").text
     assert "My secret diary" not in other.get("/").text
-    assert [other.get(path + end).status_code for end in ("", "export.txt", "export.json")] == [404, 404, 404]
+    assert [other.get(path + end).status_code for end in ("", "export.txt", "export.json")] == [
+        404,
+        404,
+        404,
+    ]
     assert [other.post(path + end).status_code for end in ("cancel/", "again/")] == [404, 404]
     assert "There is no such text" in other.post(path + "delete/").text
     page.goto("/history/")
@@ -57,7 +61,9 @@ def test_signing_up_takes_a_visitors_texts_along_and_signing_out_leaves_them(pag
     expect(page.locator("[data-row]")).to_have_count(1)
 
 
-def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(page: Page, problems: list[str]) -> None:
+def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(
+    page: Page, problems: list[str]
+) -> None:
     page.goto("/accounts/login/")
     username = page.get_by_label("Username")
     username.fill("nobody")
@@ -68,8 +74,14 @@ def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(page: Page, proble
     expect(username).to_have_accessible_description(re.compile("correct username and password"))
 
     page.goto("/accounts/signup/")
-    first, second = page.get_by_label("Password:", exact=True), page.get_by_label("Password confirmation")
-    for passwords, words in ((("12345678", "12345678"), "too common"), ((PASSWORD, PASSWORD + "!"), "match")):
+    first, second = (
+        page.get_by_label("Password:", exact=True),
+        page.get_by_label("Password confirmation"),
+    )
+    for passwords, words in (
+        (("12345678", "12345678"), "too common"),
+        ((PASSWORD, PASSWORD + "!"), "match"),
+    ):
         username.fill("bob")
         first.fill(passwords[0])
         second.fill(passwords[1])

@@ -7,7 +7,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.pages import begin, exported, wait_for_end
 
-LISTEN = "addEventListener('securitypolicyviolation', event => reportViolation(event.violatedDirective))"
+LISTEN = (
+    "addEventListener('securitypolicyviolation', event => reportViolation(event.violatedDirective))"
+)
 
 PROMPTS: dict[str, str] = {
     "script": "<script>document.title = 'hacked'</script>",
@@ -42,7 +44,9 @@ def test_it_is_shown_as_text(page: Page, violations: list[str], name: str) -> No
     assert exported(page)["prompt"] == prompt
     for path in (address, "/history/", "/"):
         page.goto(path)
-        assert any(text.startswith(prompt[:60]) for text in page.locator(".prompt").all_text_contents())  # lists cut it
+        assert any(
+            text.startswith(prompt[:60]) for text in page.locator(".prompt").all_text_contents()
+        )  # lists cut it
         unharmed(page)
     page.goto(f"/?from={address.rstrip('/').rsplit('/', 1)[1]}")
     expect(page.get_by_label("The start of the text")).to_have_value(prompt)
@@ -62,10 +66,16 @@ def unharmed(page: Page) -> None:
     assert page.locator("main script, main img, main svg, main style").count() == 0
 
 
-def test_a_violation_would_be_counted(page: Page, violations: list[str], problems: list[str]) -> None:
+def test_a_violation_would_be_counted(
+    page: Page, violations: list[str], problems: list[str]
+) -> None:
     page.goto("/")
-    page.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'document.title = 1'}))")
-    page.wait_for_function("document.scripts.length > 0")  # a turn of the page's loop, in which it reports
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'document.title = 1'}))"
+    )
+    page.wait_for_function(
+        "document.scripts.length > 0"
+    )  # a turn of the page's loop, in which it reports
     assert violations == ["script-src-elem"]
     assert problems
     problems.clear()

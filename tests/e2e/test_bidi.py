@@ -11,11 +11,13 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 from tests.e2e.pages import begin, shown_text, sign_up, wait_for_end
 from tests.stack import Stack
 
-# An override that nothing ends, an isolate that nothing ends, and ends of isolates that nothing began.
+# An override that nothing ends, an isolate that nothing ends, and ends of isolates that nothing
+# began.
 HOSTILE = ("\u202ebe \u2066turned", "turned\u2069\u2069 round \u202enow", "\u2067שלום \u202dעולם")
 HEBREW = "שלום"
 
-# Every word of ours whose letters do not stand from left to right, and every one that is not right of the foreign text before it.
+# Every word of ours whose letters do not stand from left to right, and every one that is not right
+# of the foreign text before it.
 ASTRAY = """() => {
   const foreign = "bdi, .prompt, .continuation, .text, .readonly, #user-tools strong, textarea, input, select, .visually-hidden";
   const astray = (box, before) => Math.abs(box.top - before.top) < 8 && box.left < before.left - 0.5;
@@ -42,7 +44,10 @@ ASTRAY = """() => {
 def in_order(page: Page) -> None:
     assert page.evaluate(ASTRAY) == [], page.url
     title = page.title()  # shown by the browser as plain text: looked at in an element
-    page.evaluate("title => Object.assign(document.body.appendChild(document.createElement('p')), {textContent: title})", title)
+    page.evaluate(
+        "title => Object.assign(document.body.appendChild(document.createElement('p')), {textContent: title})",
+        title,
+    )
     reads = """() => {
       const text = document.body.lastElementChild.firstChild, from = text.data.lastIndexOf("CharRNN Live");
       return [...text.data.slice(from)].map((_, i) => {
@@ -56,7 +61,9 @@ def in_order(page: Page) -> None:
 
 
 @pytest.mark.parametrize("prompt", HOSTILE)
-def test_our_words_stay_in_their_place_beside_a_hostile_prompt(page: Page, problems: list[str], prompt: str) -> None:
+def test_our_words_stay_in_their_place_beside_a_hostile_prompt(
+    page: Page, problems: list[str], prompt: str
+) -> None:
     page.goto("/")
     page.locator("[data-more] summary").click()
     page.get_by_label("Stop strings").fill(prompt)
@@ -75,8 +82,13 @@ def test_our_words_stay_in_their_place_beside_a_hostile_prompt(page: Page, probl
         in_order(page)
 
     texts = [{"id": "1", "url": "/x/", "cancel": "/x/cancel/", "excerpt": prompt}] * 2
-    refusal = json.dumps({"errors": {"__all__": ["You have 2 texts being written."]}, "active": texts})
-    page.route("**/generations/", lambda route: route.fulfill(status=429, body=refusal, headers={"Retry-After": "5"}))
+    refusal = json.dumps(
+        {"errors": {"__all__": ["You have 2 texts being written."]}, "active": texts}
+    )
+    page.route(
+        "**/generations/",
+        lambda route: route.fulfill(status=429, body=refusal, headers={"Retry-After": "5"}),
+    )
     begin(page, prompt)
     expect(page.locator("[data-cancel]")).to_have_count(2)
     in_order(page)
@@ -86,7 +98,13 @@ def test_our_words_stay_in_their_place_beside_a_hostile_prompt(page: Page, probl
 def test_an_error_that_quotes_input_and_a_text_turn_nothing_round(page: Page) -> None:
     text = f"one {HOSTILE[0]}\n{HOSTILE[1]}"
     frames = (
-        {"type": "chars", "offset": 0, "text": text, "surprisal": [], "unknown_characters": "\u202eא☃"},
+        {
+            "type": "chars",
+            "offset": 0,
+            "text": text,
+            "surprisal": [],
+            "unknown_characters": "\u202eא☃",
+        },
         {
             "type": "end",
             "state": "failed",
@@ -105,7 +123,9 @@ def test_an_error_that_quotes_input_and_a_text_turn_nothing_round(page: Page) ->
     page.route_web_socket(re.compile("/ws/"), fail)
     begin(page, "It begins")
     expect(page.locator("[data-status]")).to_contain_text("Failed after")
-    expect(page.locator("[data-unknown]")).to_have_text("The model does not know U+202E א ☃; it read each as an unknown symbol.")
+    expect(page.locator("[data-unknown]")).to_have_text(
+        "The model does not know U+202E א ☃; it read each as an unknown symbol."
+    )
     assert shown_text(page) == text
     in_order(page)
     status = page.locator("[data-status]").text_content() or ""
@@ -118,7 +138,9 @@ def test_a_name_and_the_admin(page: Page, stack: Stack) -> None:
     for prompt in (HOSTILE[0], "Z" + "\u0488" * 60):  # the latter breaks nowhere
         begin(page, prompt, length=20)
         wait_for_end(page)
-    make_staff = f"User.objects.filter(username={HEBREW!r}).update(is_staff=True, is_superuser=True)"
+    make_staff = (
+        f"User.objects.filter(username={HEBREW!r}).update(is_staff=True, is_superuser=True)"
+    )
     stack.manage("shell", "-c", f"from django.contrib.auth.models import User; {make_staff}")
     # Nothing is cut off either: each list shows its last column.
     for width in (1280, 360):
@@ -127,11 +149,18 @@ def test_a_name_and_the_admin(page: Page, stack: Stack) -> None:
             page.goto(f"/admin/generator/{name}/")
             in_order(page)
             table = page.locator("#changelist .results")
-            assert table.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, f"{name} at {width} px"
+            assert table.evaluate("box => box.scrollWidth - box.clientWidth") <= 0, (
+                f"{name} at {width} px"
+            )
             page.locator("#result_list tbody th a").first.click()
             page.wait_for_url("**/change/")
             in_order(page)
             if name == "modelversion":
                 page.get_by_role("link", name="History").click()
-                expect(page.get_by_role("heading", name="What happened to this version")).to_be_visible()
-                assert page.locator(".results").evaluate("box => box.scrollWidth - box.clientWidth") <= 0, width
+                expect(
+                    page.get_by_role("heading", name="What happened to this version")
+                ).to_be_visible()
+                assert (
+                    page.locator(".results").evaluate("box => box.scrollWidth - box.clientWidth")
+                    <= 0
+                ), width

@@ -7,7 +7,16 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.e2e.pages import LONG, begin, exported, fact, output, shown_text, wait_for_end, wait_for_frames
+from tests.e2e.pages import (
+    LONG,
+    begin,
+    exported,
+    fact,
+    output,
+    shown_text,
+    wait_for_end,
+    wait_for_frames,
+)
 
 PERMALINK = re.compile(r"/generations/[0-9a-f-]{36}/$")
 
@@ -49,7 +58,9 @@ def test_stop_keeps_what_was_written(page: Page) -> None:
     assert (row["state"], row["finish_reason"]) == ("cancelled", "cancelled")
     assert 0 < len(row["text"]) < LONG
     assert shown_text(page) == row["text"]
-    expect(page.locator("[data-status]")).to_have_text(f"Stopped after {len(row['text']):,} characters")
+    expect(page.locator("[data-status]")).to_have_text(
+        f"Stopped after {len(row['text']):,} characters"
+    )
     expect(page.get_by_role("button", name="Generate again")).to_be_focused()
 
 
@@ -89,11 +100,15 @@ def test_generate_again_uses_what_is_shown_and_replay_what_was(page: Page) -> No
     assert third["seed"] != second["seed"]
 
 
-def test_after_the_parent_was_deleted_the_next_try_goes_without(page: Page, problems: list[str]) -> None:
+def test_after_the_parent_was_deleted_the_next_try_goes_without(
+    page: Page, problems: list[str]
+) -> None:
     begin(page, "Orphan", length=30)
     wait_for_end(page)
     token = page.locator("[name=csrfmiddlewaretoken]").first.input_value()
-    gone = page.request.post(f"{page.url}delete/", form={"csrfmiddlewaretoken": token}, headers={"Referer": page.url})
+    gone = page.request.post(
+        f"{page.url}delete/", form={"csrfmiddlewaretoken": token}, headers={"Referer": page.url}
+    )
     assert gone.ok
     again = page.get_by_role("button", name="Generate again")
     again.click()
@@ -106,10 +121,17 @@ def test_after_the_parent_was_deleted_the_next_try_goes_without(page: Page, prob
 
 
 def test_settings_reach_the_model_and_a_64_bit_seed_is_kept_exactly(page: Page) -> None:
-    begin(page, "Mr. Darcy", length=120, Temperature="0.35", **{"Top-k": "7", "Seed": str(2**64 - 1)})
+    begin(
+        page, "Mr. Darcy", length=120, Temperature="0.35", **{"Top-k": "7", "Seed": str(2**64 - 1)}
+    )
     wait_for_end(page)
     row = exported(page)
-    assert (row["length"], row["temperature"], row["top_k"], row["seed"]) == (120, 0.35, 7, str(2**64 - 1))
+    assert (row["length"], row["temperature"], row["top_k"], row["seed"]) == (
+        120,
+        0.35,
+        7,
+        str(2**64 - 1),
+    )
     expect(page.get_by_text(f"seed {2**64 - 1}")).to_be_visible()
 
 
@@ -187,7 +209,9 @@ def test_escape_stops_on_the_desk_and_on_a_texts_page(page: Page) -> None:
     wait_for_frames(page, 1)
     stop = page.get_by_role("button", name="Stop", exact=True)
     expect(stop).to_have_attribute("aria-keyshortcuts", "Escape")
-    page.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }))")
+    page.evaluate(
+        "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }))"
+    )
     page.keyboard.press("Shift+Escape")
     expect(stop).to_have_attribute("aria-disabled", "false")
     page.keyboard.press("Escape")
@@ -236,7 +260,9 @@ def test_an_empty_prompt_lets_the_model_begin(page: Page) -> None:
     assert len(shown_text(page)) == 30
 
 
-def test_errors_stand_at_their_fields_and_the_first_has_the_focus(page: Page, problems: list[str]) -> None:
+def test_errors_stand_at_their_fields_and_the_first_has_the_focus(
+    page: Page, problems: list[str]
+) -> None:
     begin(page, "Once upon a time", length=0, Temperature="99", Seed="1.5")
     length = page.get_by_label("Length", exact=True)
     expect(length).to_be_focused()
@@ -271,14 +297,19 @@ def test_an_error_under_more_opens_it(page: Page, problems: list[str]) -> None:
 
 def test_a_full_house_is_said_with_one_time_to_wait(page: Page, problems: list[str]) -> None:
     body = '{"errors": {"__all__": ["Very many texts are waiting."]}}'
-    page.route("**/generations/", lambda route: route.fulfill(status=503, body=body, headers={"Retry-After": "15"}))
+    page.route(
+        "**/generations/",
+        lambda route: route.fulfill(status=503, body=body, headers={"Retry-After": "15"}),
+    )
     begin(page, "Once")
     expect(page.get_by_role("alert")).to_have_text("Very many texts are waiting.")
     expect(page.get_by_label(re.compile(r"Send it again by itself in 1[567] s"))).to_be_visible()
     problems.clear()
 
 
-def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(page: Page, problems: list[str]) -> None:
+def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(
+    page: Page, problems: list[str]
+) -> None:
     body = '{"errors": {"__all__": ["You have sent 60 texts within a minute."]}}'
     refusals = [429, 429]
 
@@ -290,7 +321,10 @@ def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(page: Page
     page.clock.install()
     page.route("**/generations/", refuse_twice)
     begin(page, "Patience", length=40)
-    alert, offer = page.get_by_role("alert"), page.get_by_label(re.compile("Send it again by itself in (9|10|11) s"))
+    alert, offer = (
+        page.get_by_role("alert"),
+        page.get_by_label(re.compile("Send it again by itself in (9|10|11) s")),
+    )
     expect(alert).to_have_text("You have sent 60 texts within a minute.")
     expect(alert).to_be_focused()
     expect(offer).not_to_be_checked()
@@ -309,13 +343,17 @@ def test_what_was_refused_is_sent_again_by_itself_if_the_reader_wants(page: Page
     problems.clear()
 
 
-def test_again_that_was_refused_keeps_the_text_and_each_button_its_own_submit(page: Page, problems: list[str]) -> None:
+def test_again_that_was_refused_keeps_the_text_and_each_button_its_own_submit(
+    page: Page, problems: list[str]
+) -> None:
     sent: list[tuple[str, str]] = []
 
     def refuse(route: Route) -> None:
         key = re.findall(r'name="client_key"\s+(\w+)', route.request.post_data or "")[0]
         sent.append((route.request.url.rstrip("/").rsplit("/", 1)[1], key))
-        route.fulfill(status=429, body='{"errors": {"__all__": ["Too many."]}}', headers={"Retry-After": "30"})
+        route.fulfill(
+            status=429, body='{"errors": {"__all__": ["Too many."]}}', headers={"Retry-After": "30"}
+        )
 
     begin(page, "Once more", length=30)
     wait_for_end(page)
@@ -338,13 +376,19 @@ def test_who_has_too_many_texts_sees_them_and_may_stop_one(page: Page, problems:
     # More than are written at once within a second or two, so that four of them are under way.
     for number in range(4):
         fields = {"prompt": f"Number {number}", "length": "20000", "csrfmiddlewaretoken": token}
-        answer = page.request.post("/generations/", form=fields, headers={"Accept": "application/json", "Referer": page.url})
+        answer = page.request.post(
+            "/generations/",
+            form=fields,
+            headers={"Accept": "application/json", "Referer": page.url},
+        )
         assert answer.status == 201
     page.get_by_label("The start of the text").fill("The fifth")
     page.get_by_label("Length", exact=True).fill("30")
     submit = page.get_by_role("button", name="Continue the text")
     submit.click()
-    expect(page.get_by_role("alert")).to_have_text("You have 4 texts being written. Wait for one to end, or stop one.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "You have 4 texts being written. Wait for one to end, or stop one."
+    )
     expect(page.get_by_text("in 5 s")).to_have_count(1)
     rows = page.locator("[data-active-list] li")
     expect(rows).to_have_count(4)
@@ -363,7 +407,9 @@ def test_who_has_too_many_texts_sees_them_and_may_stop_one(page: Page, problems:
     problems.clear()
 
 
-def test_a_lost_answer_keeps_the_prompt_and_the_retry_makes_one_text(page: Page, problems: list[str]) -> None:
+def test_a_lost_answer_keeps_the_prompt_and_the_retry_makes_one_text(
+    page: Page, problems: list[str]
+) -> None:
     keys: list[str] = []
 
     def lose_the_answer(route: Route) -> None:
@@ -401,7 +447,9 @@ def test_a_prompt_of_many_lines_is_counted_as_typed_and_stop_strings_may_hold_a_
 ) -> None:
     page.goto("/")
     limit = int(page.get_by_label("The start of the text").get_attribute("data-limit") or 0)
-    prompt = "\n".join("a" * (limit // 2)) + "b"  # as long as may be; a browser sends each line break as two characters
+    prompt = (
+        "\n".join("a" * (limit // 2)) + "b"
+    )  # as long as may be; a browser sends each line break as two characters
     begin(page, prompt + "c", length=20)
     expect(page.locator("[data-counter]")).to_have_text(f"{limit + 1:,} of {limit:,}")
     expect(page.get_by_label("The start of the text")).to_have_attribute("aria-invalid", "true")

@@ -48,7 +48,11 @@ def test_search_filter_and_delete(page: Page) -> None:
 def test_filter_by_version(page: Page) -> None:
     page.goto("/")
     version = page.get_by_label("Model version")
-    numbers = [value for value in version.locator("option").evaluate_all("all => all.map(one => one.value)") if value]
+    numbers = [
+        value
+        for value in version.locator("option").evaluate_all("all => all.map(one => one.value)")
+        if value
+    ]
     assert len(numbers) >= 2
     oldest, newest = numbers[-1], numbers[0]
     page.get_by_label("The start of the text").fill("By the old one")

@@ -14,7 +14,8 @@ WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 740}
 LIMIT = 0.01  # cumulative layout shift; 0.1 is what is called good
 
-# Sums what moves without the reader's doing, and collects where Stop stands in every frame in which it is there.
+# Sums what moves without the reader's doing, and collects where Stop stands in every frame in which
+# it is there.
 WATCH = """
   window.moved = [];
   new PerformanceObserver(list => {
@@ -36,7 +37,9 @@ WATCH = """
 
 def settle(page: Page) -> None:
     """Let two frames be shown, in which what ended the text has its effect."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))")
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))"
+    )
 
 
 def nothing_moved(page: Page) -> None:
@@ -55,8 +58,12 @@ def late(route: Route) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize(("prompt", "length"), [("The whale", 5_000), ("Snow ☃ fell", 60)], ids=["long", "short"])
-def test_nothing_moves_from_submit_to_the_end(page: Page, size: Any, prompt: str, length: int) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "length"), [("The whale", 5_000), ("Snow ☃ fell", 60)], ids=["long", "short"]
+)
+def test_nothing_moves_from_submit_to_the_end(
+    page: Page, size: Any, prompt: str, length: int
+) -> None:
     page.set_viewport_size(size)
     page.add_init_script(WATCH)
     page.route("**/generations/", late)
@@ -83,10 +90,15 @@ def test_nothing_moves_on_a_texts_own_page_while_it_grows(page: Page, size: Any)
     nothing_moved(page)
 
 
-def test_a_phones_submit_is_in_view_from_the_start_and_its_settings_are_a_touch_away(page: Page) -> None:
+def test_a_phones_submit_is_in_view_from_the_start_and_its_settings_are_a_touch_away(
+    page: Page,
+) -> None:
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     page.goto("/")
-    submit, length = page.get_by_role("button", name="Continue the text"), page.get_by_label("Length", exact=True)
+    submit, length = (
+        page.get_by_role("button", name="Continue the text"),
+        page.get_by_label("Length", exact=True),
+    )
     expect(submit).to_be_in_viewport(ratio=1)
     expect(length).to_be_hidden()
     settings = page.get_by_role("button", name="Settings")

@@ -20,7 +20,12 @@ from tests.e2e.pages import exported, shown_text, wait_for_end
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 from tests.stack import EVERYTHING, Stack, wait_until
 
-PROMPTS = {"greek": "Μοῦσα, πολλὰ", "cyrillic": "кот учёный", "chinese": "天地玄黃宇宙", "japanese": "𠮷野の山"}
+PROMPTS = {
+    "greek": "Μοῦσα, πολλὰ",
+    "cyrillic": "кот учёный",
+    "chinese": "天地玄黃宇宙",
+    "japanese": "𠮷野の山",
+}
 LENGTH = 150
 ROW = "SELECT version FROM generator_modelversion WHERE digest = ?"
 
@@ -38,12 +43,21 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 def register(stack: Stack, version: Version) -> int:
     """Register `version` in the running product's registry by the command for it; return its number once the desk offers it."""
-    environment = {**stack.environment, "MLFLOW_TRACKING_URI": f"sqlite:///{stack.data_dir / 'mlflow.db'}"}
+    environment = {
+        **stack.environment,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{stack.data_dir / 'mlflow.db'}",
+    }
     command = [sys.executable, "-m", "ml", "register", str(version.folder)]
-    subprocess.run(command, env=environment, cwd=processes.HOME, check=True, capture_output=True, timeout=120)
-    number = wait_until(lambda: stack.rows(ROW, version.digest), "the new version is mirrored")[0]["version"]
+    subprocess.run(
+        command, env=environment, cwd=processes.HOME, check=True, capture_output=True, timeout=120
+    )
+    number = wait_until(lambda: stack.rows(ROW, version.digest), "the new version is mirrored")[0][
+        "version"
+    ]
     desk = stack.visitor()
-    wait_until(lambda: f'<option value="{number}"' in desk.get("/").text, "the desk offers the new version")
+    wait_until(
+        lambda: f'<option value="{number}"' in desk.get("/").text, "the desk offers the new version"
+    )
     return int(number)
 
 
@@ -57,20 +71,29 @@ def write(page: Page, prompt: str, version: int) -> None:
     wait_for_end(page)
 
 
-def test_texts_in_four_scripts(make_stack: Callable[..., Stack], browser: Browser, version: Version) -> None:
+def test_texts_in_four_scripts(
+    make_stack: Callable[..., Stack], browser: Browser, version: Version
+) -> None:
     stack = make_stack(*EVERYTHING)
     number = register(stack, version)
     step = OnnxStep(read_step_graph(version), version.model, rows=1, threads=1)
     with browser.new_context(base_url=stack.base_url) as context:
         page = context.new_page()
         frames: list[dict[str, Any]] = []
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda payload: frames.append(json.loads(payload))))
+        page.on(
+            "websocket",
+            lambda socket: socket.on(
+                "framereceived", lambda payload: frames.append(json.loads(payload))
+            ),
+        )
         context.set_default_timeout(30_000)
         written: dict[str, str] = {}
         for name, prompt in PROMPTS.items():
             write(page, prompt, number)
             row = exported(page)
-            request = Request(prompt, LENGTH, int(row["seed"]), row["temperature"], row["top_k"], row["top_p"])
+            request = Request(
+                prompt, LENGTH, int(row["seed"]), row["temperature"], row["top_k"], row["top_p"]
+            )
             assert row["text"] == generate(step, version.vocabulary, request).text, name
             assert sum(character in SCRIPTS[name] for character in row["text"]) > LENGTH / 2
             assert shown_text(page) == row["text"]

@@ -54,7 +54,9 @@ def stop(page: Page, stack: Stack) -> None:
     wait_until(lambda: stack.rows(running) == [{"wish": 1}], "the wish to stop is on the row", 5)
 
 
-def test_stop_works_after_a_sign_up_and_after_a_sign_in_in_another_tab(page: Page, context: BrowserContext, stack: Stack) -> None:
+def test_stop_works_after_a_sign_up_and_after_a_sign_in_in_another_tab(
+    page: Page, context: BrowserContext, stack: Stack
+) -> None:
     other = context.new_page()
     with while_it_runs(page, stack, "Signed up meanwhile"):
         with page.expect_event("websocket"):  # the page comes back as whoever it is now
@@ -74,7 +76,9 @@ def test_stop_works_after_a_sign_up_and_after_a_sign_in_in_another_tab(page: Pag
     expect(other.locator("[data-row]")).to_have_count(2)
 
 
-def test_a_sign_out_in_another_tab_ends_the_page_once_and_for_all(page: Page, context: BrowserContext, stack: Stack) -> None:
+def test_a_sign_out_in_another_tab_ends_the_page_once_and_for_all(
+    page: Page, context: BrowserContext, stack: Stack
+) -> None:
     other = context.new_page()
     new_account(other)
     with while_it_runs(page, stack, "Signed out meanwhile"):
@@ -87,7 +91,9 @@ def test_a_sign_out_in_another_tab_ends_the_page_once_and_for_all(page: Page, co
         assert len(sockets) == 1  # it came back once
 
 
-def test_the_forms_of_a_page_from_before_the_sign_in_work(page: Page, context: BrowserContext) -> None:
+def test_the_forms_of_a_page_from_before_the_sign_in_work(
+    page: Page, context: BrowserContext
+) -> None:
     other = context.new_page()
     begin(page, "Run me again", length=10)
     wait_for_end(page)
@@ -110,7 +116,9 @@ def test_the_forms_of_a_page_from_before_the_sign_in_work(page: Page, context: B
     expect(other.locator("[data-row]")).to_have_count(4)
 
 
-def test_a_page_whose_cookies_are_gone_renews_its_token(page: Page, context: BrowserContext, problems: list[str]) -> None:
+def test_a_page_whose_cookies_are_gone_renews_its_token(
+    page: Page, context: BrowserContext, problems: list[str]
+) -> None:
     page.goto("/")
     page.get_by_label("The start of the text").fill("Kept and sent again")
     page.get_by_label("Length", exact=True).fill("10")
@@ -124,7 +132,9 @@ def test_a_page_whose_cookies_are_gone_renews_its_token(page: Page, context: Bro
     problems.clear()
 
 
-def test_without_scripts_an_old_desk_comes_back_with_what_was_typed(browser: Browser, stack: Stack) -> None:
+def test_without_scripts_an_old_desk_comes_back_with_what_was_typed(
+    browser: Browser, stack: Stack
+) -> None:
     with browser.new_context(base_url=stack.base_url, java_script_enabled=False) as context:
         page, other = context.new_page(), context.new_page()
         page.goto("/")

@@ -41,7 +41,15 @@ def test_a_socket_that_loses_repeats_and_breaks_shows_every_character_once(page:
 
 
 def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
-    snapshot = {"type": "snapshot", "id": "", "offset": 0, "text": "", "state": "queued", "length": 40, "unknown_characters": ""}
+    snapshot = {
+        "type": "snapshot",
+        "id": "",
+        "offset": 0,
+        "text": "",
+        "state": "queued",
+        "length": 40,
+        "unknown_characters": "",
+    }
 
     def waiting(route: WebSocketRoute) -> None:
         route.send(json.dumps({**snapshot, "queue_position": 4}))
@@ -55,9 +63,12 @@ def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
 
 # Another sign-in is asked about once more, for the cookies of this browser may have changed.
 @pytest.mark.parametrize(
-    ("code", "words", "tries"), [(4400, "Reload it", 1), (4401, "Sign in again", 2), (4404, "does not exist", 1)]
+    ("code", "words", "tries"),
+    [(4400, "Reload it", 1), (4401, "Sign in again", 2), (4404, "does not exist", 1)],
 )
-def test_a_final_refusal_is_said_and_not_tried_again(page: Page, code: int, words: str, tries: int) -> None:
+def test_a_final_refusal_is_said_and_not_tried_again(
+    page: Page, code: int, words: str, tries: int
+) -> None:
     sockets: list[WebSocketRoute] = []
 
     def refuse(route: WebSocketRoute) -> None:
@@ -85,7 +96,9 @@ def test_a_page_too_many_says_so_and_comes_back_later_where_it_was(page: Page) -
     page.route_web_socket(re.compile("/ws/"), crowded_once)
     begin(page, "Crowded", length=100)
     status = page.locator("[data-status]")
-    expect(status).to_have_text(re.compile(r"Too many texts are open at once.* tries again in (1\d|20) seconds\."))
+    expect(status).to_have_text(
+        re.compile(r"Too many texts are open at once.* tries again in (1\d|20) seconds\.")
+    )
     expect(output(page)).to_have_attribute("data-socket", "reconnecting")
     page.clock.fast_forward(9_000)
     assert len(sockets) == 1
@@ -102,7 +115,9 @@ def test_a_page_that_was_cut_off_as_stalled_goes_on_at_its_offset(page: Page) ->
     def stalled_once(route: WebSocketRoute) -> None:
         sockets.append(route.url)
         server, number = route.connect_to_server(), len(sockets)
-        server.on_message(lambda message: _until_chars(route, message) if number == 1 else route.send(message))
+        server.on_message(
+            lambda message: _until_chars(route, message) if number == 1 else route.send(message)
+        )
 
     page.route_web_socket(re.compile("/ws/"), stalled_once)
     begin(page, "A slow line", length=LONG)
@@ -123,7 +138,9 @@ def test_the_page_confirms_what_has_come_and_not_too_often(page: Page) -> None:
 
     def listen(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
-        route.on_message(lambda message: (said.append(json.loads(message)["offset"]), server.send(message)))
+        route.on_message(
+            lambda message: (said.append(json.loads(message)["offset"]), server.send(message))
+        )
 
     page.route_web_socket(re.compile("/ws/"), listen)
     begin(page, "I hear you", length=20_000)
@@ -143,9 +160,14 @@ def test_the_page_follows_the_end_until_its_reader_scrolls_up(page: Page) -> Non
     def arrive(number: int) -> None:
         """Send the next of several pieces of text, and wait until it is shown."""
         text = "on and on " * 100
-        routes[0].send(json.dumps({"type": "chars", "offset": number * len(text), "text": text, "surprisal": []}))
+        routes[0].send(
+            json.dumps(
+                {"type": "chars", "offset": number * len(text), "text": text, "surprisal": []}
+            )
+        )
         page.wait_for_function(
-            "n => document.querySelector('[data-text]').textContent.length === n", arg=(number + 1) * len(text)
+            "n => document.querySelector('[data-text]').textContent.length === n",
+            arg=(number + 1) * len(text),
         )
 
     jump = page.get_by_role("button", name="Jump to the end")

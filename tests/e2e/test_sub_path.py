@@ -38,7 +38,9 @@ class Passage(socketserver.StreamRequestHandler):
         method, path, version = self.rfile.readline().decode().split(" ")
         if not path.startswith(f"{BASE}/"):
             self.server.outside.append(path)
-            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.wfile.write(
+                b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
             return
         with socket.create_connection((HOST, self.server.target)) as server:
             server.sendall(f"{method} {path.removeprefix(BASE)} {version}".encode())
@@ -54,7 +56,11 @@ class Passage(socketserver.StreamRequestHandler):
     def _send(self, server: socket.socket) -> None:
         with suppress(OSError):
             while (line := self.rfile.readline()) != b"\r\n":
-                server.sendall(line.replace(b"keep-alive", b"close") if line.startswith(b"Connection:") else line)
+                server.sendall(
+                    line.replace(b"keep-alive", b"close")
+                    if line.startswith(b"Connection:")
+                    else line
+                )
             server.sendall(line)
             while piece := self.rfile.read1(65_536):
                 server.sendall(piece)
@@ -88,16 +94,34 @@ def visitor(browser: Browser, site: str) -> Iterator[Page]:
     with browser.new_context() as context:
         context.set_default_timeout(15_000)
         page = context.new_page()
-        page.on("request", lambda asked: strays.append(asked.url) if not asked.url.startswith(f"{site}/") else None)
-        page.on("response", lambda answer: strays.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
-        page.on("websocket", lambda socket: strays.append(socket.url) if f"{BASE}/ws/" not in socket.url else None)
-        page.on("console", lambda message: strays.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: (
+                strays.append(asked.url) if not asked.url.startswith(f"{site}/") else None
+            ),
+        )
+        page.on(
+            "response",
+            lambda answer: (
+                strays.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+            ),
+        )
+        page.on(
+            "websocket",
+            lambda socket: strays.append(socket.url) if f"{BASE}/ws/" not in socket.url else None,
+        )
+        page.on(
+            "console",
+            lambda message: strays.append(message.text) if message.type == "error" else None,
+        )
         yield page
         assert {cookie["path"] for cookie in context.cookies()} == {f"{BASE}/"}
     assert not strays
 
 
-def test_a_text_its_history_and_the_admin_below_a_path(visitor: Page, site: str, below: Stack) -> None:
+def test_a_text_its_history_and_the_admin_below_a_path(
+    visitor: Page, site: str, below: Stack
+) -> None:
     page = visitor
     page.goto(f"{site}/")
     page.get_by_label("The start of the text").fill("It was a dark")
@@ -130,5 +154,7 @@ def test_a_text_its_history_and_the_admin_below_a_path(visitor: Page, site: str,
 
 def test_health_is_told_with_the_path_and_without(below: Stack) -> None:
     visitor = below.visitor()
-    assert [visitor.get(path).status_code for path in ("/healthz", f"{BASE}/healthz", "/readyz")] == [200] * 3
+    assert [
+        visitor.get(path).status_code for path in ("/healthz", f"{BASE}/healthz", "/readyz")
+    ] == [200] * 3
     assert visitor.get("/history", allow_redirects=False).headers["Location"] == f"{BASE}/history/"

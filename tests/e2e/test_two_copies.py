@@ -12,7 +12,9 @@ from tests.stack import Stack
 PASSWORD = "correct horse battery"
 
 
-def test_what_one_copy_does_leaves_the_other_alone(browser: Browser, stack: Stack, make_stack: Callable[..., Stack]) -> None:
+def test_what_one_copy_does_leaves_the_other_alone(
+    browser: Browser, stack: Stack, make_stack: Callable[..., Stack]
+) -> None:
     other = make_stack("redis", "web", SECRET_KEY="of the other copy, as each makes its own")
     with browser.new_context(base_url=stack.base_url) as context:
         page, elsewhere = context.new_page(), context.new_page()
@@ -34,7 +36,9 @@ def test_what_one_copy_does_leaves_the_other_alone(browser: Browser, stack: Stac
         page.goto("/history/")
         expect(page.locator("[data-row]")).to_have_count(2)
         page.locator("[data-row]", has_text="Kept beside").locator("summary").click()
-        page.locator("[data-row]", has_text="Kept beside").get_by_role("button", name="Delete it").click()
+        page.locator("[data-row]", has_text="Kept beside").get_by_role(
+            "button", name="Delete it"
+        ).click()
         expect(page.get_by_text("The text was deleted.")).to_be_visible()
         elsewhere.goto(other.base_url)
         expect(elsewhere.get_by_text("Signed in as beside")).to_be_visible()

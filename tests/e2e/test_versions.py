@@ -33,12 +33,17 @@ def test_a_registry_that_is_away_is_said_in_plain_words(
         expect(status).to_have_text(f"{CANNOT}; trying again, 2 of 3", timeout=30_000)
         with context.expect_page() as opened:
             page.evaluate("open(location.href)")  # its page says so, too
-        expect(opened.value.locator("[data-status]")).to_contain_text(f"{CANNOT}; trying again", timeout=15_000)
+        expect(opened.value.locator("[data-status]")).to_contain_text(
+            f"{CANNOT}; trying again", timeout=15_000
+        )
         opened.value.close()
         expect(status).to_have_text(f"{CANNOT}; trying again, 3 of 3", timeout=30_000)
         expect(status).to_contain_text("Failed after 0 characters: ", timeout=30_000)
         expect(status).to_contain_text(f"{CANNOT}.")
-        assert not any(word in page.content() for word in ("Traceback", str(data_dir), nobody, "HTTPConnectionPool"))
+        assert not any(
+            word in page.content()
+            for word in ("Traceback", str(data_dir), nobody, "HTTPConnectionPool")
+        )
 
         page.get_by_role("link", name="Write it with the live version").click()
         expect(page.get_by_label("The start of the text")).to_have_value("It was a dark")

@@ -28,14 +28,20 @@ def test_a_whole_visit(plain: Page) -> None:
     plain.get_by_label("Length", exact=True).fill("1000")
     plain.get_by_role("button", name="Continue the text").click()
     plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
-    wait_until(lambda: plain.get_by_text("Done, 1,000 characters").count() or not plain.reload(), "the text is done")
+    wait_until(
+        lambda: plain.get_by_text("Done, 1,000 characters").count() or not plain.reload(),
+        "the text is done",
+    )
     row = plain.request.get(f"{plain.url}export.json").json()
     assert row["prompt"] == "\nIn plain HTML"
     assert plain.locator("[data-text]").text_content() == row["text"]
 
     with plain.expect_navigation():
         plain.get_by_role("button", name="Replay this seed").click()
-    wait_until(lambda: plain.reload() and plain.locator("[data-verdict=identical]").count(), "the replay is proven")
+    wait_until(
+        lambda: plain.reload() and plain.locator("[data-verdict=identical]").count(),
+        "the replay is proven",
+    )
     plain.goto("/history/")
     expect(plain.locator("[data-row]")).to_have_count(2)
     plain.locator("[data-row] summary").first.click()
@@ -43,7 +49,9 @@ def test_a_whole_visit(plain: Page) -> None:
     expect(plain.locator("[data-row]")).to_have_count(1)
 
 
-def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back(plain: Page, stack: Stack) -> None:
+def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back(
+    plain: Page, stack: Stack
+) -> None:
     plain.goto("/")
     plain.get_by_label("Length", exact=True).fill("1")
     plain.get_by_label("The start of the text").fill("L'ÉTÉ & 50%")
@@ -70,7 +78,9 @@ def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back
         expect(plain.get_by_text("Page 2 of 2")).to_be_visible()
     rows.last.locator("summary").click()
     rows.last.get_by_role("button", name="Delete it").click()
-    expect(plain.locator("[data-count]")).to_contain_text("20 texts found")  # there is no second page any more
+    expect(plain.locator("[data-count]")).to_contain_text(
+        "20 texts found"
+    )  # there is no second page any more
     expect(rows).to_have_count(20)
 
 
@@ -80,15 +90,23 @@ def copy_row(stack: Stack, generation_id: str, times: int) -> None:
         database.row_factory = sqlite3.Row
         wait_until(
             lambda: database.execute(
-                "SELECT 1 FROM generator_generation WHERE id = ? AND folded NOT NULL", key(generation_id)
+                "SELECT 1 FROM generator_generation WHERE id = ? AND folded NOT NULL",
+                key(generation_id),
             ).fetchone(),
             "the text has ended",
         )
-        row = dict(database.execute("SELECT * FROM generator_generation WHERE id = ?", key(generation_id)).fetchone())
+        row = dict(
+            database.execute(
+                "SELECT * FROM generator_generation WHERE id = ?", key(generation_id)
+            ).fetchone()
+        )
         columns, marks = ", ".join(row), ", ".join("?" * len(row))
         for _ in range(times):
             copied = {**row, "id": uuid.uuid4().hex, "client_key": ""}
-            database.execute(f"INSERT INTO generator_generation ({columns}) VALUES ({marks})", tuple(copied.values()))
+            database.execute(
+                f"INSERT INTO generator_generation ({columns}) VALUES ({marks})",
+                tuple(copied.values()),
+            )
         database.commit()
 
 
@@ -107,7 +125,10 @@ def test_stop(plain: Page) -> None:
         with plain.expect_navigation():
             stop.click()
     ended = re.compile(r"(Stopped after|Done,) [\d,]+ characters")
-    wait_until(lambda: plain.reload() and ended.search(plain.get_by_role("status").first.inner_text()), "it has stopped")
+    wait_until(
+        lambda: plain.reload() and ended.search(plain.get_by_role("status").first.inner_text()),
+        "it has stopped",
+    )
     expect(plain.get_by_role("button", name="Another like it")).to_be_visible()
 
 
@@ -119,11 +140,15 @@ def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> No
     length = plain.get_by_label("Length", exact=True)
     expect(length).to_be_focused()
     expect(length).to_have_attribute("aria-invalid", "true")
-    expect(length).to_have_accessible_description(re.compile(r"Length is a whole number from 1 to 20,000\."))
+    expect(length).to_have_accessible_description(
+        re.compile(r"Length is a whole number from 1 to 20,000\.")
+    )
     expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")
 
 
-def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_back(plain: Page) -> None:
+def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_back(
+    plain: Page,
+) -> None:
     plain.goto("/")
     limit = int(plain.get_by_label("The start of the text").get_attribute("data-limit") or 0)
     prompt = "\n".join("a" * (limit // 2))  # sent as half as many characters again
@@ -133,7 +158,9 @@ def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_
     plain.get_by_label("Stop strings").fill("\\n\\n\n\\odd")
     plain.get_by_role("button", name="Continue the text").click()
     stops = plain.get_by_label("Stop strings")
-    expect(stops).to_have_accessible_description(re.compile("A backslash in a stop string stands before n"))
+    expect(stops).to_have_accessible_description(
+        re.compile("A backslash in a stop string stands before n")
+    )
     expect(stops).to_have_value("\\n\\n\n\\odd")
     stops.fill("\\n\\n\nodd")
     with plain.expect_navigation(url=re.compile(r"/generations/[0-9a-f-]{36}/$")):
@@ -155,15 +182,23 @@ def test_who_has_too_many_texts_may_stop_one_and_keeps_what_was_typed(plain: Pag
     token = plain.locator("[name=csrfmiddlewaretoken]").first.input_value()
     for number in range(4):
         fields = {"prompt": f"Number {number}", "length": "20000", "csrfmiddlewaretoken": token}
-        plain.request.post("/generations/", form=fields, headers={"Accept": "application/json", "Referer": plain.url})
+        plain.request.post(
+            "/generations/",
+            form=fields,
+            headers={"Accept": "application/json", "Referer": plain.url},
+        )
     plain.get_by_label("The start of the text").fill("The fifth")
     plain.get_by_label("Length", exact=True).fill("30")
     plain.get_by_role("button", name="Continue the text").click()
-    expect(plain.get_by_role("alert")).to_have_text(re.compile("You have 4 texts being written.*Try again in 5 seconds."))
+    expect(plain.get_by_role("alert")).to_have_text(
+        re.compile("You have 4 texts being written.*Try again in 5 seconds.")
+    )
     expect(plain.locator("[data-active-list] li")).to_have_count(4)
     plain.get_by_role("button", name="Stop Number 1").click()
     expect(plain.get_by_role("alert")).to_have_text("It was stopped. You can send your text now.")
     expect(plain.get_by_label("The start of the text")).to_have_value("The fifth")
-    plain.get_by_label("Length", exact=True).press("Enter")  # stands for the button that sends, not for a Stop
+    plain.get_by_label("Length", exact=True).press(
+        "Enter"
+    )  # stands for the button that sends, not for a Stop
     plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
     expect(plain.locator("[data-prompt]")).to_have_text("The fifth")

@@ -18,27 +18,44 @@ HERE = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """--faults=full repeats rows; --faults-seed repeats the random moments of a run."""
-    parser.addoption("--faults", choices=("short", "full"), default="short", help="each row once, or as often as it says")
-    parser.addoption("--faults-seed", type=int, default=None, help="of the random moments; printed by each run")
+    parser.addoption(
+        "--faults",
+        choices=("short", "full"),
+        default="short",
+        help="each row once, or as often as it says",
+    )
+    parser.addoption(
+        "--faults-seed", type=int, default=None, help="of the random moments; printed by each run"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the controls to the full form."""
-    return True if collection_path.name == "test_controls.py" and config.getoption("--faults") == "short" else None
+    return (
+        True
+        if collection_path.name == "test_controls.py" and config.getoption("--faults") == "short"
+        else None
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Recovering takes its time."""
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(1_800 if item.config.getoption("--faults") == "full" else 240))
+            item.add_marker(
+                pytest.mark.timeout(1_800 if item.config.getoption("--faults") == "full" else 240)
+            )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the rows."""
     lines = list(table())
     if len(lines) > 1:
-        terminalreporter.section(f"faults, {config.getoption('--faults')} form, seed {config.stash[SEED]}")
+        terminalreporter.section(
+            f"faults, {config.getoption('--faults')} form, seed {config.stash[SEED]}"
+        )
         for line in lines:
             terminalreporter.write_line(line)
 

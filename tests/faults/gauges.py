@@ -31,13 +31,18 @@ class Gauges:
         for name in self._names:
             with contextlib.suppress(KeyError, OSError, StopIteration):  # it is away, or just going
                 pid = self._stack.pid(name)
-                self._runs[name].setdefault(pid, []).append((time.monotonic() - self._began, *usage(pid)))
+                self._runs[name].setdefault(pid, []).append(
+                    (time.monotonic() - self._began, *usage(pid))
+                )
 
     def series(self) -> dict[str, list[list[float]]]:
         """Return for each process the samples of its longest run, thinned out: seconds, MiB, files."""
         longest = {name: max(runs.values(), key=len) for name, runs in self._runs.items() if runs}
         return {
-            name: [[round(value, 1) for value in sample] for sample in samples[:: len(samples) // KEPT + 1]]
+            name: [
+                [round(value, 1) for value in sample]
+                for sample in samples[:: len(samples) // KEPT + 1]
+            ]
             for name, samples in longest.items()
         }
 

@@ -1,6 +1,7 @@
 """Load on the running product, what became of it, and the texts it must equal.
 
-A row of the fault table is one `Load` with a fault in the middle; `Load.result` says what was promised and what came of it.
+A row of the fault table is one `Load` with a fault in the middle; `Load.result` says what was
+promised and what came of it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ COUNT = 16  # generations under way
 LENGTH = 8_000  # with 16 under way about four seconds of writing
 LONGEST = 20_000
 TWO_WORKERS = (*EVERYTHING, "worker-2")
-NO_LIMITS = {"OWNER_MAX_ACTIVE": "200", "OWNER_SUBMITS_PER_MINUTE": "100000", "ADDRESS_SUBMITS_PER_MINUTE": "100000"}
-NO_LIMITS |= {"OWNER_MAX_SOCKETS": "10000", "ADDRESS_MAX_SOCKETS": "10000", "GENERATION_MAX_ATTEMPTS": "1000"}
+NO_LIMITS = {
+    "OWNER_MAX_ACTIVE": "200",
+    "OWNER_SUBMITS_PER_MINUTE": "100000",
+    "ADDRESS_SUBMITS_PER_MINUTE": "100000",
+}
+NO_LIMITS |= {
+    "OWNER_MAX_SOCKETS": "10000",
+    "ADDRESS_MAX_SOCKETS": "10000",
+    "GENERATION_MAX_ATTEMPTS": "1000",
+}
 NO_LIMITS |= {"ENGINE_THREADS": "1"}  # two workers share the two cores that CI machines have
 
 
@@ -65,10 +74,14 @@ class Result:
         """Write the row into build/faults.json, in place of the one that an earlier run left there."""
         recorded[self.name] = self
         BUILD.mkdir(exist_ok=True)
-        with RESULTS.with_suffix(".lock").open("w") as lock:  # two runs side by side keep each other's rows
+        with RESULTS.with_suffix(".lock").open(
+            "w"
+        ) as lock:  # two runs side by side keep each other's rows
             fcntl.flock(lock, fcntl.LOCK_EX)
             saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-            saved[self.name] = asdict(self) | run | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+            saved[self.name] = (
+                asdict(self) | run | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+            )
             RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
 
 
@@ -80,9 +93,13 @@ class References:
     """The texts of the live version for `SEEDS`, written alone and one character after the other; kept in build/."""
 
     def __init__(self, stack: Stack) -> None:
-        self._digest = stack.rows("SELECT digest FROM generator_modelversion WHERE is_live")[0]["digest"]
+        self._digest = stack.rows("SELECT digest FROM generator_modelversion WHERE is_live")[0][
+            "digest"
+        ]
         self._folder = stack.data_dir / "versions" / self._digest
-        self._texts: dict[str, str] = json.loads(REFERENCES.read_text()) if REFERENCES.exists() else {}
+        self._texts: dict[str, str] = (
+            json.loads(REFERENCES.read_text()) if REFERENCES.exists() else {}
+        )
 
     def text(self, seed: int, length: int = LONGEST) -> str:
         """Return the text of a seed; a shorter one is the beginning of a longer one."""
@@ -90,7 +107,9 @@ class References:
         if len(self._texts.get(key, "")) < length:
             version = read_version(self._folder)
             request = Request(PROMPT, max(length, LENGTH), seed, TEMPERATURE)
-            self._texts[key] = generate(load_step(version, rows=1, threads=1), version.vocabulary, request).text
+            self._texts[key] = generate(
+                load_step(version, rows=1, threads=1), version.vocabulary, request
+            ).text
             BUILD.mkdir(exist_ok=True)
             REFERENCES.write_text(json.dumps(self._texts))
         return self._texts[key][:length]
@@ -174,10 +193,20 @@ class Load:
             kind, problem = self._judge(watcher, rows[watcher.id])
             counts[kind] += 1
             problems += [f"{watcher.id}: {problem}"] if problem else []
-        last = max((watcher.arrivals[-1][0] for watcher in self.watchers if watcher.arrivals), default=0.0)
+        last = max(
+            (watcher.arrivals[-1][0] for watcher in self.watchers if watcher.arrivals), default=0.0
+        )
         recovery = max(0.0, last - self._fault_ended) if self._fault_ended else None
         stall = max((watcher.stall() for watcher in self.watchers), default=0.0)
-        return Result(name, len(self.accepted), **counts, longest_stall=stall, recovery=recovery, problems=problems, notes=notes)
+        return Result(
+            name,
+            len(self.accepted),
+            **counts,
+            longest_stall=stall,
+            recovery=recovery,
+            problems=problems,
+            notes=notes,
+        )
 
     def _judge(self, watcher: Watcher, row: dict[str, Any]) -> tuple[str, str]:
         expected = self._references.text(self.accepted[watcher.id], self.length)
@@ -186,7 +215,10 @@ class Load:
         if not expected.startswith(watcher.text) or not expected.startswith(row["text"]):
             return "wrong", "another text than the reference"
         if watcher.end is None or row["state"] == "failed":
-            return "lost", f"{row['state']} {row['error']} after {len(row['text'])} characters, {len(watcher.text)} on the page"
+            return (
+                "lost",
+                f"{row['state']} {row['error']} after {len(row['text'])} characters, {len(watcher.text)} on the page",
+            )
         if row["text"] != watcher.text or watcher.end["state"] != row["state"]:
             return "wrong", "the row does not say what the page was told"
         if row["state"] == "done" and row["text"] != expected:
@@ -218,4 +250,6 @@ def table() -> Iterator[str]:
         row = recorded[name]
         recovery = "-" if row.recovery is None else f"{row.recovery:.1f}"
         counts = f"{row.accepted:8}{row.done:6}{row.cancelled:11}{row.lost:6}{row.wrong:7}{row.longest_stall:9.1f}{recovery:>12}"
-        yield f"{name:16}{counts}  " + ", ".join(f"{key} {value}" for key, value in row.notes.items())
+        yield f"{name:16}{counts}  " + ", ".join(
+            f"{key} {value}" for key, value in row.notes.items()
+        )

@@ -17,7 +17,11 @@ SPOILT_SEED = 5  # of the stream that a fault is about; a seed of no other text
 def injected(stack: Stack, *faults: str) -> Iterator[None]:
     """Give the processes that are started inside these faults. They keep them until they are started again outside."""
     sound = stack.environment
-    stack.environment = {**sound, "PYTHONPATH": f"{POISON}:{processes.HOME}", "FAULTS": " ".join(faults)}
+    stack.environment = {
+        **sound,
+        "PYTHONPATH": f"{POISON}:{processes.HOME}",
+        "FAULTS": " ".join(faults),
+    }
     try:
         yield
     finally:

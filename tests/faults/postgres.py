@@ -31,7 +31,14 @@ class PostgresServer:
     def __enter__(self) -> Self:
         if os.geteuid() == 0:  # which the server refuses to run as
             shutil.chown(self._folder, "postgres")
-        self._run("initdb", "--username=charrnn", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", f"--pgdata={self._data}")
+        self._run(
+            "initdb",
+            "--username=charrnn",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            f"--pgdata={self._data}",
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,8 +48,17 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        options = f"-p {self._port} -c listen_addresses={HOST} -c unix_socket_directories={self._folder}"
-        self._run("pg_ctl", "start", "--wait", f"--pgdata={self._data}", f"--log={self._folder / 'log'}", f"--options={options}")
+        options = (
+            f"-p {self._port} -c listen_addresses={HOST} -c unix_socket_directories={self._folder}"
+        )
+        self._run(
+            "pg_ctl",
+            "start",
+            "--wait",
+            f"--pgdata={self._data}",
+            f"--log={self._folder / 'log'}",
+            f"--options={options}",
+        )
 
     def stop(self) -> None:
         """End it as a power cut would: connections break, nothing is written back."""
@@ -51,13 +67,22 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str) -> None:
         become = ["runuser", "--user", "postgres", "--"] if os.geteuid() == 0 else []
         command = [*become, _path(program), *arguments]
-        done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60, check=False)
+        done = subprocess.run(
+            command,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, f"{program} ended with {done.returncode}"
 
 
 def _path(program: str) -> str:
     """Return where a program of the server is; Debian keeps them out of PATH, by version."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4]))
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4])
+    )
     found = str(installed[-1]) if installed else shutil.which(program)
     assert found, f"no {program}: apt-get install postgresql"
     return found
@@ -75,4 +100,6 @@ class PostgresStack(Stack):
         with psycopg.connect(self._database, row_factory=dict_row) as connection:
             for kind in ("jsonb", "uuid"):
                 connection.adapters.register_loader(kind, TextLoader)
-            return connection.execute(re.sub(r"\?", "%s", query.replace("%", "%%")), parameters).fetchall()
+            return connection.execute(
+                re.sub(r"\?", "%s", query.replace("%", "%%")), parameters
+            ).fetchall()

@@ -63,7 +63,9 @@ class Soak:
         while time.monotonic() < self.until:
             length, seed = chance.randint(SHORTEST, LENGTH), chance.choice(SEEDS)
             stopped_at = chance.randint(0, length) if chance.random() < CANCELLED else None
-            async with Load(self.stack, self.references, count=0, length=length, visitor=visitor) as load:
+            async with Load(
+                self.stack, self.references, count=0, length=length, visitor=visitor
+            ) as load:
                 page = load.watch(await self.submit(visitor, length, seed), seed)
                 if stopped_at is not None and await page.reaches(stopped_at, PATIENCE):
                     await page.cancel()
@@ -74,7 +76,13 @@ class Soak:
 
     async def submit(self, visitor: Visitor, length: int, seed: int) -> str:
         """Send a form until it is accepted, as a page does: the same form, so that nothing is made twice. Return the id."""
-        form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": length, "seed": seed, "client_key": uuid.uuid4().hex}
+        form = {
+            "prompt": PROMPT,
+            "temperature": TEMPERATURE,
+            "length": length,
+            "seed": seed,
+            "client_key": uuid.uuid4().hex,
+        }
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -86,7 +94,9 @@ class Soak:
             if answer.status_code == 201:
                 return str(answer.json()["id"])
             self.answers[str(answer.status_code)] += 1
-            await asyncio.sleep(float(answer.headers["Retry-After"]))  # whoever refuses says until when
+            await asyncio.sleep(
+                float(answer.headers["Retry-After"])
+            )  # whoever refuses says until when
         raise AssertionError(f"no submit was accepted within {PATIENCE:.0f} s: {self.answers}")
 
     def add(self, result: Result, attempts: set[int]) -> None:
@@ -115,10 +125,14 @@ class Soak:
         """What the visitors know of is all there is, and all of it has ended."""
         states = {
             row["state"]: row["n"]
-            for row in self.stack.rows("SELECT state, count(*) AS n FROM generator_generation GROUP BY state")
+            for row in self.stack.rows(
+                "SELECT state, count(*) AS n FROM generator_generation GROUP BY state"
+            )
         }
         ended = {"done": self.total.done, "cancelled": self.total.cancelled}
-        if not self.total.lost + self.total.wrong and states != {state: count for state, count in ended.items() if count}:
+        if not self.total.lost + self.total.wrong and states != {
+            state: count for state, count in ended.items() if count
+        }:
             self.total.wrong += 1
             self.total.problems.append(f"the database has {states}, the visitors know of {ended}")
 
@@ -156,7 +170,9 @@ async def soak(stack: Stack, options: argparse.Namespace) -> bool:
         f"seed {options.seed}: {total.accepted} accepted, {total.done} done, {total.cancelled} cancelled, {total.lost} lost, ",
         end="",
     )
-    print(f"{total.wrong} wrong; longest stall {total.longest_stall:.1f} s; attempts {total.notes['attempts']}")
+    print(
+        f"{total.wrong} wrong; longest stall {total.longest_stall:.1f} s; attempts {total.notes['attempts']}"
+    )
     print(f"faults {total.notes['faults']}; submits answered otherwise {total.notes['answers']}")
     print(*total.problems, sep="\n")
     run.update(form="soak", seed=options.seed)
@@ -172,7 +188,10 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=16)
     parser.add_argument("--faults", choices=("random", "none"), default="random")
     options = parser.parse_args()
-    print(f"seed {options.seed}, {options.visitors} visitors, {options.minutes} minutes, faults: {options.faults}", flush=True)
+    print(
+        f"seed {options.seed}, {options.visitors} visitors, {options.minutes} minutes, faults: {options.faults}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(prefix="charrnn-soak-") as folder:
         manage(isolated_environment(Path(folder)), "prestart")
         with Stack(Path(folder), NO_LIMITS) as stack:

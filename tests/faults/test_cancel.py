@@ -12,12 +12,16 @@ from tests.faults.test_workers import held, ids_of
 from tests.faults.watcher import Watcher
 from tests.stack import Stack, wait_until
 
-GENEROUS = 5  # a hundred milliseconds are promised for a quiet machine; what was measured is in the table
+GENEROUS = (
+    5  # a hundred milliseconds are promised for a quiet machine; what was measured is in the table
+)
 ROUNDS = {False: 4, True: 25}  # of each moment, in the short and the full form
 SHORT = 2_000  # characters, so that the last one comes soon
 
 
-async def test_f16_a_cancel_at_the_first_character_at_the_last_and_twice(one: Stack, references: References, full: bool) -> None:
+async def test_f16_a_cancel_at_the_first_character_at_the_last_and_twice(
+    one: Stack, references: References, full: bool
+) -> None:
     stopped: list[float] = []
     async with Load(one, references) as others:
         await others.under_way()
@@ -25,12 +29,23 @@ async def test_f16_a_cancel_at_the_first_character_at_the_last_and_twice(one: St
             for _ in range(ROUNDS[full]):
                 watchers = [await load.submit(seed) for seed in SEEDS]
                 first, middle, twice, last = watchers
-                clicks = (click(first, 1), click(middle, SHORT // 2), click(twice, 500, times=2), click(last, SHORT - 50))
+                clicks = (
+                    click(first, 1),
+                    click(middle, SHORT // 2),
+                    click(twice, 500, times=2),
+                    click(last, SHORT - 50),
+                )
                 stopped += [
-                    last_character(watcher) - at for watcher, at in zip(watchers, await asyncio.gather(*clicks), strict=True)
+                    last_character(watcher) - at
+                    for watcher, at in zip(watchers, await asyncio.gather(*clicks), strict=True)
                 ]
-                assert [watcher.end and watcher.end["state"] for watcher in (first, middle, twice)] == ["cancelled"] * 3
-            result = load.result("F16", **{"click to last character, p99 ms": round(1000 * percentile(stopped, 0.99))})
+                assert [
+                    watcher.end and watcher.end["state"] for watcher in (first, middle, twice)
+                ] == ["cancelled"] * 3
+            result = load.result(
+                "F16",
+                **{"click to last character, p99 ms": round(1000 * percentile(stopped, 0.99))},
+            )
         await others.finish()
         beside = others.result("F16 others")
     result.save()
@@ -61,10 +76,16 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[math.ceil(part * len(values)) - 1]
 
 
-async def test_f16_a_cancel_while_queued_ends_a_text_that_never_begins(one: Stack, references: References) -> None:
+async def test_f16_a_cancel_while_queued_ends_a_text_that_never_begins(
+    one: Stack, references: References
+) -> None:
     await in_background(lambda: one.stop("worker"))
     async with Load(one, references, count=6) as load:
-        await in_background(lambda: wait_until(lambda: all(page.connected for page in load.watchers), "the pages are open", 20))
+        await in_background(
+            lambda: wait_until(
+                lambda: all(page.connected for page in load.watchers), "the pages are open", 20
+            )
+        )
         once, twice = load.watchers[:2]
         await asyncio.gather(click(once, 0), click(twice, 0, times=2))
         await in_background(lambda: one.start("worker"))
@@ -72,11 +93,15 @@ async def test_f16_a_cancel_while_queued_ends_a_text_that_never_begins(one: Stac
         await load.finish()
         result, rows = load.result("F16 queued"), load.rows()
     result.save()
-    assert [(rows[page.id]["state"], rows[page.id]["attempt"], page.text) for page in (once, twice)] == [("cancelled", 0, "")] * 2
+    assert [
+        (rows[page.id]["state"], rows[page.id]["attempt"], page.text) for page in (once, twice)
+    ] == [("cancelled", 0, "")] * 2
     assert (result.cancelled, result.done) == (2, 4)
 
 
-async def test_f16_a_cancel_after_its_worker_was_killed_keeps_what_was_shown(both: Stack, references: References) -> None:
+async def test_f16_a_cancel_after_its_worker_was_killed_keeps_what_was_shown(
+    both: Stack, references: References
+) -> None:
     async with Load(both, references) as load:
         await load.under_way()
         worker = ids_of(both, "worker")

@@ -11,7 +11,10 @@ from tests.faults.injection import start_sound, start_with
 from tests.faults.test_workers import GENEROUS
 from tests.stack import Stack
 
-BEHIND, AHEAD = -12, 3_600  # seconds; the first is more than the silence after which a worker counts as lost
+BEHIND, AHEAD = (
+    -12,
+    3_600,
+)  # seconds; the first is more than the silence after which a worker counts as lost
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.faults.harness import LONGEST, SEEDS, TWO_WORKERS, Load, References, Result, in_background
+from tests.faults.harness import (
+    LONGEST,
+    SEEDS,
+    TWO_WORKERS,
+    Load,
+    References,
+    Result,
+    in_background,
+)
 from tests.faults.injection import SPOILT_SEED, start_sound, start_with
 from tests.faults.test_workers import WORKERS, ends, freeze, held, ids_of
 from tests.stack import Stack, wait_until
@@ -20,7 +28,9 @@ PATIENCE = 20.0  # seconds; housekeeping gives back what a dead worker held afte
 async def sound_again(both: Stack) -> AsyncIterator[None]:
     """Leave nothing spoilt behind."""
     yield
-    await in_background(lambda: start_sound(both, *(name for name in TWO_WORKERS if name != "redis")))
+    await in_background(
+        lambda: start_sound(both, *(name for name in TWO_WORKERS if name != "redis"))
+    )
 
 
 @pytest.mark.usefixtures("sound_again")
@@ -47,24 +57,38 @@ async def test_without_fences_f4_sees_a_stale_writer(both: Stack, references: Re
         await load.finish()
         ended = ends(both, load)
         both.send("worker", signal.SIGCONT)
-        await in_background(lambda: wait_until(lambda: ends(both, load) != ended, "the frozen one writes", PATIENCE))
+        await in_background(
+            lambda: wait_until(lambda: ends(both, load) != ended, "the frozen one writes", PATIENCE)
+        )
 
 
 @pytest.mark.usefixtures("sound_again")
-async def test_with_text_over_the_channel_layer_alone_f5_loses_characters(both: Stack, references: References) -> None:
+async def test_with_text_over_the_channel_layer_alone_f5_loses_characters(
+    both: Stack, references: References
+) -> None:
     await in_background(lambda: start_with(both, "backfill", "web"))
-    assert (await watched_from_the_start(both, references, lambda: None)).good  # only the fault makes the difference
-    result = await watched_from_the_start(both, references, lambda: both.restart("redis", signal.SIGKILL))
+    assert (
+        await watched_from_the_start(both, references, lambda: None)
+    ).good  # only the fault makes the difference
+    result = await watched_from_the_start(
+        both, references, lambda: both.restart("redis", signal.SIGKILL)
+    )
     assert not result.good
     assert result.lost + result.wrong == result.accepted
 
 
-async def watched_from_the_start(stack: Stack, references: References, fault: Callable[[], None]) -> Result:
+async def watched_from_the_start(
+    stack: Stack, references: References, fault: Callable[[], None]
+) -> Result:
     """Return what becomes of texts whose pages were open before the first character."""
     for name in WORKERS:
         await in_background(lambda name=name: stack.stop(name))  # type: ignore[misc]
     async with Load(stack, references, count=4, length=LONGEST) as load:
-        await in_background(lambda: wait_until(lambda: all(page.connected for page in load.watchers), "the pages are open"))
+        await in_background(
+            lambda: wait_until(
+                lambda: all(page.connected for page in load.watchers), "the pages are open"
+            )
+        )
         await in_background(lambda: stack.start(*WORKERS))
         await load.under_way()
         await in_background(fault)

@@ -15,13 +15,26 @@ from typing import Any
 import pytest
 import requests
 
-from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
+from tests.faults.harness import (
+    LENGTH,
+    LONGEST,
+    NO_LIMITS,
+    PROMPT,
+    SEEDS,
+    TEMPERATURE,
+    Load,
+    References,
+    Result,
+)
 from tests.faults.postgres import PostgresServer, PostgresStack
 from tests.integration.test_stream import export
 from tests.proxy import Proxy
 from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, manage, wait_until
 
-LOCKS = {"SQLite 5 s": 5.0, "SQLite 22 s": 22.0}  # the latter is longer than a request waits for its turn
+LOCKS = {
+    "SQLite 5 s": 5.0,
+    "SQLite 22 s": 22.0,
+}  # the latter is longer than a request waits for its turn
 WAIT = 20.0  # seconds; settings.DATABASES
 
 
@@ -39,13 +52,21 @@ def unanswered(visitor: Visitor, **parameters: Any) -> None:
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["first text", "later text"])
-def test_f15_a_form_that_is_sent_again_makes_one_text(both: Stack, references: References, known: bool) -> None:
+def test_f15_a_form_that_is_sent_again_makes_one_text(
+    both: Stack, references: References, known: bool
+) -> None:
     with Proxy(both.port) as proxy:
         visitor = Visitor(proxy.url)
         visitor.get("/")
         if known:
             visitor.submit(length=1)
-        form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": 300, "seed": SEEDS[0], "client_key": uuid.uuid4().hex}
+        form = {
+            "prompt": PROMPT,
+            "temperature": TEMPERATURE,
+            "length": 300,
+            "seed": SEEDS[0],
+            "client_key": uuid.uuid4().hex,
+        }
         proxy.loses_replies = True
         for _ in range(2):
             unanswered(visitor, **form)
@@ -55,10 +76,22 @@ def test_f15_a_form_that_is_sent_again_makes_one_text(both: Stack, references: R
         text = export(visitor, accepted[0])["text"]
     made = both.rows("SELECT id FROM generator_generation WHERE client_key = ?", form["client_key"])
     wrong = len(made) - 1 + len(set(accepted)) - 1 + (text != references.text(SEEDS[0], 300))
-    Result(f"F15 {'later' if known else 'first'}", 1, 1, 0, wrong, 0, 0.0, None, notes={"sent": 4, "made": len(made)}).save()
+    Result(
+        f"F15 {'later' if known else 'first'}",
+        1,
+        1,
+        0,
+        wrong,
+        0,
+        0.0,
+        None,
+        notes={"sent": 4, "made": len(made)},
+    ).save()
 
 
-async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(both: Stack, references: References) -> None:
+async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(
+    both: Stack, references: References
+) -> None:
     visitor = both.visitor()
     form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
     ids = [(await asyncio.to_thread(lambda: visitor.submit(**form)))["id"] for _ in range(4)]
@@ -66,17 +99,26 @@ async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(both: Stac
         async with visitor.socket(one) as socket:
             await socket.recv()
             socket.transport.abort()
-    await asyncio.to_thread(wait_until, lambda: all(export(visitor, one)["state"] == "done" for one in ids), "all have ended")
+    await asyncio.to_thread(
+        wait_until,
+        lambda: all(export(visitor, one)["state"] == "done" for one in ids),
+        "all have ended",
+    )
     history = visitor.get("/history/").text
     expected = references.text(SEEDS[0], LENGTH)
-    wrong = sum(export(visitor, one)["text"] != expected or f"/generations/{one}/" not in history for one in ids)
+    wrong = sum(
+        export(visitor, one)["text"] != expected or f"/generations/{one}/" not in history
+        for one in ids
+    )
     Result("F17", len(ids), len(ids) - wrong, 0, wrong, 0, 0.0, None).save()
 
 
 @contextlib.contextmanager
 def locked(stack: Stack) -> Iterator[None]:
     """Hold the database's one lock for writing, as a long transaction of another process does."""
-    with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=WAIT, isolation_level=None)) as other:
+    with contextlib.closing(
+        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=WAIT, isolation_level=None)
+    ) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
@@ -92,7 +134,13 @@ def away(server: PostgresServer) -> Iterator[None]:
 
 def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str, int]:
     """Send a form as often as the server asks for it; return the id, and how often it was refused."""
-    form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": length, "seed": seed, "client_key": uuid.uuid4().hex}
+    form = {
+        "prompt": PROMPT,
+        "temperature": TEMPERATURE,
+        "length": length,
+        "seed": seed,
+        "client_key": uuid.uuid4().hex,
+    }
     for refused in range(20):
         answer = visitor.ask(**form)
         if answer.status_code == 201:
@@ -104,11 +152,18 @@ def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str
 
 def tracebacks(stack: Stack) -> int:
     """Return how many there are in the logs."""
-    return sum(log.read_text(errors="replace").count("Traceback") for log in (stack.data_dir / "logs").glob("*.log"))
+    return sum(
+        log.read_text(errors="replace").count("Traceback")
+        for log in (stack.data_dir / "logs").glob("*.log")
+    )
 
 
 async def write_through(
-    stack: Stack, references: References, name: str, trouble: AbstractContextManager[None], seconds: float
+    stack: Stack,
+    references: References,
+    name: str,
+    trouble: AbstractContextManager[None],
+    seconds: float,
 ) -> None:
     """Have 16 texts written and 5 more submitted while the database is in trouble for some seconds."""
     before = tracebacks(stack)
@@ -117,7 +172,10 @@ async def write_through(
         visitors = [load.visitor.twin() for _ in range(5)]
         with trouble:
             accepted = asyncio.gather(
-                *(asyncio.to_thread(submit_until_accepted, visitor, SEEDS[0], load.length) for visitor in visitors)
+                *(
+                    asyncio.to_thread(submit_until_accepted, visitor, SEEDS[0], load.length)
+                    for visitor in visitors
+                )
             )
             await asyncio.sleep(seconds)
         load.fault_ended()
@@ -126,12 +184,19 @@ async def write_through(
             load.watch(generation_id, SEEDS[0])
             refused += times
         await load.finish()
-        load.result(f"F18 {name}", submitted=len(visitors), refused=refused, tracebacks=tracebacks(stack) - before).save()
+        load.result(
+            f"F18 {name}",
+            submitted=len(visitors),
+            refused=refused,
+            tracebacks=tracebacks(stack) - before,
+        ).save()
     assert tracebacks(stack) == before
     assert bool(refused) == (name != next(iter(LOCKS)))
 
 
-async def test_f18_a_database_that_is_busy_or_away(trouble: str, both: Stack, references: References, tmp_path: Path) -> None:
+async def test_f18_a_database_that_is_busy_or_away(
+    trouble: str, both: Stack, references: References, tmp_path: Path
+) -> None:
     if trouble in LOCKS:
         await write_through(both, references, trouble, locked(both), LOCKS[trouble])
         return

@@ -23,9 +23,14 @@ async def sound_again(one: Stack) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("sound_again")
-async def test_f14_a_stream_that_raises_fails_alone_and_with_a_reason(one: Stack, references: References) -> None:
+async def test_f14_a_stream_that_raises_fails_alone_and_with_a_reason(
+    one: Stack, references: References
+) -> None:
     await in_background(lambda: start_with(one, f"stream={SPOILT_SEED}", "worker"))
-    async with Load(one, references) as load, Load(one, references, count=1, seeds=(SPOILT_SEED,)) as spoilt:
+    async with (
+        Load(one, references) as load,
+        Load(one, references, count=1, seeds=(SPOILT_SEED,)) as spoilt,
+    ):
         await spoilt.finish()
         await load.finish()
         page, (row,) = spoilt.watchers[0], spoilt.rows().values()
@@ -42,17 +47,27 @@ async def test_f14_a_stream_that_raises_fails_alone_and_with_a_reason(one: Stack
     assert references.text(SPOILT_SEED).startswith(page.text)
 
 
-async def test_f14_a_dead_engine_ends_its_process_and_costs_no_text(one: Stack, references: References, tmp_path: Path) -> None:
-    await in_background(lambda: start_with(one, f"engine={SPOILT_SEED}:{tmp_path / 'died'}", "worker"))
+async def test_f14_a_dead_engine_ends_its_process_and_costs_no_text(
+    one: Stack, references: References, tmp_path: Path
+) -> None:
+    await in_background(
+        lambda: start_with(one, f"engine={SPOILT_SEED}:{tmp_path / 'died'}", "worker")
+    )
     async with Load(
         one, references, seeds=(*(SEEDS * COUNT)[: COUNT - 1], SPOILT_SEED)
     ) as load:  # last: all are under way by then
-        await in_background(lambda: wait_until(lambda: not one.is_running("worker"), "the process ends by itself"))
+        await in_background(
+            lambda: wait_until(lambda: not one.is_running("worker"), "the process ends by itself")
+        )
         code = one.stop("worker")  # it has ended: this asks how
-        await in_background(lambda: one.start("worker"))  # as supervisord does, see tests/integration/test_up.py
+        await in_background(
+            lambda: one.start("worker")
+        )  # as supervisord does, see tests/integration/test_up.py
         load.fault_ended()
         await load.finish()
         result = load.result("F14 engine", **{"exit code": code})
     result.save()
     assert code == os.EX_SOFTWARE
-    assert {(row["attempt"], row["failures"]) for row in load.rows().values()} == {(2, 0)}  # no text is blamed for it
+    assert {(row["attempt"], row["failures"]) for row in load.rows().values()} == {
+        (2, 0)
+    }  # no text is blamed for it

@@ -21,14 +21,17 @@ from tests.stack import Stack, wait_until
 
 RESTORED = 0.3  # seconds (p95) from a reload to all of the text that was there before
 RELOADS = 4  # of one text
-STALLED = 8  # clients, so that what one costs stands out from what a process takes and gives back anyway
+STALLED = (
+    8  # clients, so that what one costs stands out from what a process takes and gives back anyway
+)
 STALLED_COST = 5.0  # MiB
 RELOAD = """() => {
   sessionStorage.wanted = document.querySelector("[data-text]").textContent.length;
   delete document.documentElement.dataset.restored;
   location.reload();
 }"""
-# In the page that comes: seconds from the start of the navigation to the frame that shows all that was shown before.
+# In the page that comes: seconds from the start of the navigation to the frame that shows all that
+# was shown before.
 WATCH = """
 function look() {
   const text = document.querySelector("[data-text]");
@@ -42,7 +45,11 @@ if (sessionStorage.wanted) document.addEventListener("DOMContentLoaded", look);
 @pytest.fixture
 def context(both: Stack) -> Iterator[BrowserContext]:
     """The browser of one visitor, for one test: Playwright's event loop would stand in the way of the other tests'."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     assert chromium, "no Chromium on PATH (Debian: apt install chromium)"
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
@@ -65,13 +72,18 @@ def reload_at_random(page: Page, chance: random.Random) -> list[float]:
     """Reload a page again and again while its text grows, and return how long each restoring took."""
     took: list[float] = []
     for offset in sorted(chance.sample(range(200, LONGEST * 3 // 4), RELOADS)):
-        page.wait_for_function("offset => Number(document.querySelector('[data-output]').dataset.offset) >= offset", arg=offset)
+        page.wait_for_function(
+            "offset => Number(document.querySelector('[data-output]').dataset.offset) >= offset",
+            arg=offset,
+        )
         expect(output(page)).to_have_attribute("data-state", "running")
         took.append(reload(page))
     return took
 
 
-def texts_of_tabs(context: BrowserContext, chance: random.Random, seed: int) -> tuple[set[str], list[float]]:
+def texts_of_tabs(
+    context: BrowserContext, chance: random.Random, seed: int
+) -> tuple[set[str], list[float]]:
     """Return the different texts that tabs showed in the end, one of which was reloaded, closed, and opened again."""
     page = context.new_page()
     begin(page, PROMPT, length=LONGEST, Temperature=str(TEMPERATURE), Seed=str(seed))
@@ -101,13 +113,29 @@ def test_f9_reloads_and_tabs_show_the_same_text(
     for number in range(rounds):
         seed = SEEDS[number % len(SEEDS)]
         for other in range(15):  # each reload finds a product that has something to do
-            visitor.submit(prompt=PROMPT, length=LONGEST, seed=SEEDS[other % len(SEEDS)], temperature=TEMPERATURE)
+            visitor.submit(
+                prompt=PROMPT,
+                length=LONGEST,
+                seed=SEEDS[other % len(SEEDS)],
+                temperature=TEMPERATURE,
+            )
         texts, restored = texts_of_tabs(context, chance, seed)
         took += restored
         wrong += [f"{len(texts)} texts of seed {seed}"] * (texts != {references.text(seed)})
-        wait_until(lambda: not both.rows("SELECT 1 FROM generator_generation WHERE state IN ('queued', 'running')"), "the end")
+        wait_until(
+            lambda: (
+                not both.rows(
+                    "SELECT 1 FROM generator_generation WHERE state IN ('queued', 'running')"
+                )
+            ),
+            "the end",
+        )
     worst = sorted(took)[math.ceil(0.95 * len(took)) - 1]
-    notes = {"reloads": len(took), "restored median s": round(statistics.median(took), 3), "p95 s": round(worst, 3)}
+    notes = {
+        "reloads": len(took),
+        "restored median s": round(statistics.median(took), 3),
+        "p95 s": round(worst, 3),
+    }
     Result("F9", rounds, rounds - len(wrong), 0, len(wrong), 0, worst, None, wrong, notes).save()
     assert worst <= 3 * RESTORED
 
@@ -121,16 +149,28 @@ async def ticks(seconds: float) -> AsyncIterator[None]:
                 await asyncio.sleep(0.2)
 
 
-async def test_f10_bad_links_cost_time_and_no_character(both: Stack, references: References, full: bool) -> None:
+async def test_f10_bad_links_cost_time_and_no_character(
+    both: Stack, references: References, full: bool
+) -> None:
     hole, slow_length = (30.0, LONGEST) if full else (8.0, 2_000)
     visitor = both.visitor()
     await asyncio.to_thread(visitor.submit, length=1)  # has a session and a token from now on
-    with Proxy(both.port) as breaking, Proxy(both.port, narrow=True) as slow, Proxy(both.port, narrow=True) as silent:
+    with (
+        Proxy(both.port) as breaking,
+        Proxy(both.port, narrow=True) as slow,
+        Proxy(both.port, narrow=True) as silent,
+    ):
         slow.rate = 2_000
         async with (
-            Load(both, references, count=4, length=slow_length, visitor=visitor.twin(slow.url)) as crawling,
-            Load(both, references, count=4, length=LONGEST, visitor=visitor.twin(breaking.url)) as broken,
-            Load(both, references, count=STALLED, length=LONGEST, visitor=visitor.twin(silent.url)) as stalled,
+            Load(
+                both, references, count=4, length=slow_length, visitor=visitor.twin(slow.url)
+            ) as crawling,
+            Load(
+                both, references, count=4, length=LONGEST, visitor=visitor.twin(breaking.url)
+            ) as broken,
+            Load(
+                both, references, count=STALLED, length=LONGEST, visitor=visitor.twin(silent.url)
+            ) as stalled,
         ):
             await stalled.under_way()
             before = both.memory("web")

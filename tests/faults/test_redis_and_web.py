@@ -11,7 +11,17 @@ from typing import Any
 import requests
 from redis import Redis
 
-from tests.faults.harness import LENGTH, LONGEST, NO_LIMITS, PROMPT, SEEDS, TEMPERATURE, Load, References, in_background
+from tests.faults.harness import (
+    LENGTH,
+    LONGEST,
+    NO_LIMITS,
+    PROMPT,
+    SEEDS,
+    TEMPERATURE,
+    Load,
+    References,
+    in_background,
+)
 from tests.stack import Stack, Visitor
 
 GENEROUS = 2
@@ -20,7 +30,9 @@ PAGES = 300
 STORM = 10.0  # seconds until all of them have the whole of their texts so far
 
 
-async def test_f5_a_redis_that_comes_back_empty_costs_nothing(both: Stack, references: References) -> None:
+async def test_f5_a_redis_that_comes_back_empty_costs_nothing(
+    both: Stack, references: References
+) -> None:
     async with Load(both, references, length=LONGEST) as load:
         await load.under_way()
         await in_background(lambda: both.kill("redis"))
@@ -30,7 +42,9 @@ async def test_f5_a_redis_that_comes_back_empty_costs_nothing(both: Stack, refer
         back = time.monotonic()
         after = await load.submit(SEEDS[0])  # Celery takes up its work again
         await load.finish()
-        result = load.result("F5", **{"stall after restart s": round(max(w.stall(back) for w in load.watchers), 1)})
+        result = load.result(
+            "F5", **{"stall after restart s": round(max(w.stall(back) for w in load.watchers), 1)}
+        )
         attempts = {row["attempt"] for row in load.rows().values()}
     result.save()
     assert after.end
@@ -38,15 +52,22 @@ async def test_f5_a_redis_that_comes_back_empty_costs_nothing(both: Stack, refer
     assert max(watcher.stall(back) for watcher in load.watchers) <= 8 * GENEROUS
 
 
-async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(both: Stack, references: References) -> None:
+async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(
+    both: Stack, references: References
+) -> None:
     visitors = [both.visitor() for _ in range(10)]
     for visitor in visitors:
         visitor.get("/")
     async with Load(both, references, count=0) as load:
         await in_background(lambda: both.kill("redis"))
-        answers = [await in_background(lambda visitor=visitor: timed_submit(visitor)) for visitor in visitors]  # type: ignore[misc]
+        answers = [
+            await in_background(lambda visitor=visitor: timed_submit(visitor))
+            for visitor in visitors
+        ]  # type: ignore[misc]
         accepted = [
-            (visitor, answer) for visitor, (_, answer) in zip(visitors, answers, strict=True) if answer.status_code == 201
+            (visitor, answer)
+            for visitor, (_, answer) in zip(visitors, answers, strict=True)
+            if answer.status_code == 201
         ]
         await in_background(lambda: both.start("redis"))
         load.fault_ended()
@@ -55,21 +76,32 @@ async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(both: S
             load.watch(answer.json()["id"], SEEDS[0])
         await load.finish()
         slowest = max(seconds for seconds, _ in answers)
-        result = load.result("F6", **{"slowest answer s": round(slowest, 2), "refused": 10 - len(accepted)})
+        result = load.result(
+            "F6", **{"slowest answer s": round(slowest, 2), "refused": 10 - len(accepted)}
+        )
     result.save()
     for _, answer in answers:
-        assert answer.status_code == 201 or (answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0)
+        assert answer.status_code == 201 or (
+            answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+        )
     assert slowest <= 2 * GENEROUS
 
 
 def timed_submit(visitor: Visitor) -> tuple[float, requests.Response]:
-    known: dict[str, Any] = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
+    known: dict[str, Any] = {
+        "prompt": PROMPT,
+        "temperature": TEMPERATURE,
+        "length": LENGTH,
+        "seed": SEEDS[0],
+    }
     began = time.monotonic()
     answer = visitor.ask(**known)
     return time.monotonic() - began, answer
 
 
-async def test_f7_an_emptied_redis_is_refilled_from_the_rows(both: Stack, references: References) -> None:
+async def test_f7_an_emptied_redis_is_refilled_from_the_rows(
+    both: Stack, references: References
+) -> None:
     async with Load(both, references) as load:
         await load.under_way()
         with Redis.from_url(both.redis_url) as redis:
@@ -91,7 +123,9 @@ async def test_f7_an_emptied_redis_is_refilled_from_the_rows(both: Stack, refere
     assert gap <= 3 * GENEROUS
 
 
-async def test_f8_pages_resume_after_the_web_process_was_killed(both: Stack, references: References) -> None:
+async def test_f8_pages_resume_after_the_web_process_was_killed(
+    both: Stack, references: References
+) -> None:
     async with Load(both, references, length=LONGEST) as load:
         await load.under_way()
         known = [len(watcher.text) for watcher in load.watchers]
@@ -116,7 +150,10 @@ async def test_f8_pages_resume_after_the_web_process_was_killed(both: Stack, ref
 async def test_f8_three_hundred_pages_that_come_back_at_once_are_back_within_ten_seconds(
     both: Stack, references: References
 ) -> None:
-    room = {"OWNER_MAX_SOCKETS": "400", "ADDRESS_MAX_SOCKETS": "400"}  # for all of them, and not for those of the dead as well
+    room = {
+        "OWNER_MAX_SOCKETS": "400",
+        "ADDRESS_MAX_SOCKETS": "400",
+    }  # for all of them, and not for those of the dead as well
     both.environment.update(room)
     await in_background(lambda: both.restart("web"))
     try:
@@ -132,9 +169,16 @@ async def test_f8_three_hundred_pages_that_come_back_at_once_are_back_within_ten
             load.fault_ended()
             asking = asyncio.create_task(in_background(lambda: ask_for_pages(both, opened + STORM)))
             await load.finish()
-            back = [next((moment for moment in page.back if moment > killed), math.inf) - opened for page in load.watchers]
+            back = [
+                next((moment for moment in page.back if moment > killed), math.inf) - opened
+                for page in load.watchers
+            ]
             seconds = await asking
-            notes = {"pages": len(back), "back after s": round(max(back), 1), "slowest other page s": round(max(seconds), 1)}
+            notes = {
+                "pages": len(back),
+                "back after s": round(max(back), 1),
+                "slowest other page s": round(max(seconds), 1),
+            }
             result = load.result("F8 storm", **notes)
             refusals = [status for page in load.watchers for status in page.refusals]
     finally:

@@ -62,7 +62,9 @@ ABSENT = {  # and what somebody is told whose text was to be written with it
     "deleted": "Version {} is not in the registry.",
     "emptied": "The files of version {} are missing or not as they should be.",
 }
-HOW: dict[str, Callable[[dict[str, Any]], object]] = {  # weights are replaced truthfully: the hashes are right
+HOW: dict[
+    str, Callable[[dict[str, Any]], object]
+] = {  # weights are replaced truthfully: the hashes are right
     "NaN weights": lambda tensors: tensors["lstm.weight_hh_l1"].__setitem__((3, 4), np.nan),
     "wrong shape": lambda tensors: tensors.update({"linear.bias": tensors["linear.bias"][:-1]}),
 }
@@ -92,17 +94,28 @@ def product(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     home = tmp_path_factory.mktemp("versions")
     data_dir = Path(shutil.copytree(prepared, home / "var"))
     names = [*BAD, *ABSENT]
-    sources = dict(zip(names, register(data_dir, [bad_version(home / name, name) for name in names]), strict=True))
+    sources = dict(
+        zip(
+            names,
+            register(data_dir, [bad_version(home / name, name) for name in names]),
+            strict=True,
+        )
+    )
     with MlflowServer(data_dir) as registry:
         registry.start()
         with Stack(data_dir, {**NO_LIMITS, "MLFLOW_TRACKING_URI": registry.url}) as stack:
             stack.start(*EVERYTHING)
             stack.manage("shell", "-c", STAFF)
             staff = stack.visitor()
-            staff.post("/admin/login/?next=/admin/", {"username": "sam", "password": "a-long-enough-one"})
+            staff.post(
+                "/admin/login/?next=/admin/", {"username": "sam", "password": "a-long-enough-one"}
+            )
             registry.wait_ready()
             titles = "SELECT id, version, title, digest FROM generator_modelversion"
-            wait_until(lambda: len(stack.rows(titles)) >= 3 + len(names), "the registered versions are mirrored")
+            wait_until(
+                lambda: len(stack.rows(titles)) >= 3 + len(names),
+                "the registered versions are mirrored",
+            )
             rows = {row["title"]: row for row in stack.rows(titles) if row["title"] in names}
             spoil(data_dir / "versions", rows, sources)
             yield Product(stack, registry, staff, rows, sources)
@@ -120,7 +133,15 @@ def register(data_dir: Path, folders: list[Path]) -> list[Path]:
     """Register versions, and return where their files lie in the registry."""
     command = [sys.executable, "-c", REGISTER, str(data_dir), *map(str, folders)]
     environment = isolated_environment(data_dir)
-    done = subprocess.run(command, env=environment, cwd=processes.HOME, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=processes.HOME,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("source ")]
     return [Path(line.removeprefix("source ")) for line in lines]
@@ -145,7 +166,9 @@ def champion(registry: MlflowServer) -> int:
     with requests.Session() as http:
         http.trust_env = False
         path = "/api/2.0/mlflow/registered-models/alias"
-        answer = http.get(registry.url + path, params={"name": "charrnn", "alias": "champion"}, timeout=10)
+        answer = http.get(
+            registry.url + path, params={"name": "charrnn", "alias": "champion"}, timeout=10
+        )
     return int(answer.json()["model_version"]["version"])
 
 
@@ -155,7 +178,9 @@ async def make_live_and_wait(product: Product, row_id: int) -> tuple[str, dict[s
 
     def closed() -> dict[str, Any] | None:
         entry = last_entry(product.stack)
-        return entry if entry["to_version_id"] == row_id and entry["outcome"] != "requested" else None
+        return (
+            entry if entry["to_version_id"] == row_id and entry["outcome"] != "requested" else None
+        )
 
     return page, await asyncio.to_thread(wait_until, closed, "housekeeping answers", 90)
 
@@ -163,7 +188,10 @@ async def make_live_and_wait(product: Product, row_id: int) -> tuple[str, dict[s
 def versions_of(load: Load) -> dict[str, int]:
     """Return by id the version that each generation of a load was written with."""
     joined = "generator_generation g JOIN generator_modelversion v ON v.id = g.model_version_id"
-    versions = {str(UUID(row["id"])): row["version"] for row in load.stack.rows(f"SELECT g.id, v.version FROM {joined}")}
+    versions = {
+        str(UUID(row["id"])): row["version"]
+        for row in load.stack.rows(f"SELECT g.id, v.version FROM {joined}")
+    }
     return {generation_id: versions[generation_id] for generation_id in load.accepted}
 
 
@@ -181,7 +209,9 @@ async def test_f11_a_switch_under_load_fails_nobody(product: Product) -> None:
         switch = asyncio.create_task(make_live_and_wait(product, target["id"]))
         acknowledged: list[float] = []
         switch.add_done_callback(lambda _: acknowledged.append(time.monotonic()))
-        while sum(moment > acknowledged[0] for moment in sent.values()) < 10 if acknowledged else True:
+        while (
+            sum(moment > acknowledged[0] for moment in sent.values()) < 10 if acknowledged else True
+        ):
             moment = time.monotonic()
             sent[(await steady.submit(SEEDS[0])).id] = moment
         page, entry = switch.result()
@@ -191,7 +221,9 @@ async def test_f11_a_switch_under_load_fails_nobody(product: Product) -> None:
         await steady.finish()
         took = acknowledged[0] - began
         under_way = sum(watcher.arrivals[-1][0] > acknowledged[0] for watcher in running.watchers)
-        running.result("F11 running", **{"switch s": round(took, 1), "under way then": under_way}).save()
+        running.result(
+            "F11 running", **{"switch s": round(took, 1), "under way then": under_way}
+        ).save()
         references[target["version"]] = References(stack)
         used = versions_of(steady)
         wrong = [
@@ -201,11 +233,16 @@ async def test_f11_a_switch_under_load_fails_nobody(product: Product) -> None:
             or watcher.text != references[used[watcher.id]].text(SEEDS[0], SHORT)
             or (sent[watcher.id] > acknowledged[0] and used[watcher.id] != target["version"])
         ]
-        done = sum(watcher.end is not None and watcher.end["state"] == "done" for watcher in steady.watchers)
+        done = sum(
+            watcher.end is not None and watcher.end["state"] == "done"
+            for watcher in steady.watchers
+        )
     assert set(versions_of(running).values()) == {before}
     assert under_way
     notes = {"after the switch": sum(moment > acknowledged[0] for moment in sent.values())}
-    Result("F11 steady", len(sent), done, len(sent) - done, len(wrong), 0, 0.0, None, wrong, notes).save()
+    Result(
+        "F11 steady", len(sent), done, len(sent) - done, len(wrong), 0, 0.0, None, wrong, notes
+    ).save()
 
 
 async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: Product) -> None:
@@ -216,8 +253,14 @@ async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: P
             page, entry = await make_live_and_wait(product, product.bad[name]["id"])
             assert entry["outcome"] == "refused"
             assert evidence in entry["evidence"]
-            assert f"was not made live: <bdi>{html.escape(entry['evidence'])}</bdi>" in page or "is being checked" in page
-            assert (live(stack), await asyncio.to_thread(champion, product.registry)) == (before, before)
+            assert (
+                f"was not made live: <bdi>{html.escape(entry['evidence'])}</bdi>" in page
+                or "is being checked" in page
+            )
+            assert (live(stack), await asyncio.to_thread(champion, product.registry)) == (
+                before,
+                before,
+            )
             await load.submit(SEEDS[0])
         await load.finish()
         load.result("F12", refused=len(BAD)).save()
@@ -232,21 +275,30 @@ async def test_what_a_server_does_not_have_is_not_asked_for_again(product: Produ
         with requests.Session() as http:
             http.trust_env = False
             body = {"name": "charrnn", "version": str(numbers["deleted"])}
-            http.delete(f"{product.registry.url}/api/2.0/mlflow/model-versions/delete", json=body, timeout=10).raise_for_status()
+            http.delete(
+                f"{product.registry.url}/api/2.0/mlflow/model-versions/delete",
+                json=body,
+                timeout=10,
+            ).raise_for_status()
         shutil.rmtree(product.sources["emptied"])
         for name, number in numbers.items():
             frames = await visitor.frames(visitor.submit(length=20, version=number)["id"])
             assert frames[-1]["error"] == ABSENT[name].format(number)
     finally:
         stack.send("housekeeping", signal.SIGCONT)
-    assert {row["attempt"] for row in stack.rows("SELECT attempt FROM generator_generation WHERE state = 'failed'")} == {1}
+    assert {
+        row["attempt"]
+        for row in stack.rows("SELECT attempt FROM generator_generation WHERE state = 'failed'")
+    } == {1}
     page, entry = await make_live_and_wait(product, product.bad["deleted"]["id"])
     assert entry["evidence"] == f"version {numbers['deleted']} is not in the registry"
     assert f"was not made live: <bdi>{html.escape(entry['evidence'])}</bdi>" in page
     assert UNAVAILABLE not in await asyncio.to_thread(lambda: product.staff.get(VERSIONS).text)
 
 
-async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(product: Product, way: str) -> None:
+async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(
+    product: Product, way: str
+) -> None:
     stack, before = product.stack, live(product.stack)
     reader, opened = product.staff.twin(), list[float]()
 

@@ -53,7 +53,9 @@ class Watcher:
             if self.end is None and not self.errors:
                 failures = 0 if len(self.back) > heard else failures
                 self.reconnects += 1
-                await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, BACKOFF_FIRST * 2**failures)))
+                await asyncio.sleep(
+                    random.uniform(0, min(BACKOFF_CAP, BACKOFF_FIRST * 2**failures))
+                )
                 failures += 1
 
     async def _follow(self) -> None:
@@ -67,7 +69,9 @@ class Watcher:
         try:
             while self.end is None and not self.errors:
                 self._take(json.loads(await asyncio.wait_for(socket.recv(), SILENCE)))
-            await self._say(socket, {"type": "ack", "offset": len(self.text)})  # all of it: the server closes
+            await self._say(
+                socket, {"type": "ack", "offset": len(self.text)}
+            )  # all of it: the server closes
             async with asyncio.timeout(SILENCE):
                 self.errors += [f"after the end came {message!r:.200}" async for message in socket]
         finally:
@@ -116,7 +120,10 @@ class Watcher:
 
     def stall(self, since: float = 0.0) -> float:
         """Return the longest time in seconds without a new character after the moment `since`, up to the last one."""
-        moments = [max(self.begun, since), *(moment for moment, _ in self.arrivals if moment > since)]
+        moments = [
+            max(self.begun, since),
+            *(moment for moment, _ in self.arrivals if moment > since),
+        ]
         return max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
 
     def _take(self, frame: dict[str, Any]) -> None:
@@ -139,7 +146,9 @@ class Watcher:
     def _join(self, offset: int, text: str) -> None:
         known = len(self.text) - offset
         if known < 0 or offset != self._next:
-            self.errors.append(f"a frame at {offset}, where {self._next} was next, after {len(self.text)} characters")
+            self.errors.append(
+                f"a frame at {offset}, where {self._next} was next, after {len(self.text)} characters"
+            )
         elif self.text[offset : offset + len(text)] != text[:known]:
             self.errors.append(f"an overlap at {offset} that differs")
         elif len(text) > known:
@@ -149,5 +158,10 @@ class Watcher:
 
     def _finish(self, frame: dict[str, Any]) -> None:
         self.end = frame
-        if (frame["length"], frame["sha256"]) != (len(self.text), hashlib.sha256(self.text.encode()).hexdigest()):
-            self.errors.append(f"the end tells of {frame['length']} characters with another hash than the {len(self.text)} shown")
+        if (frame["length"], frame["sha256"]) != (
+            len(self.text),
+            hashlib.sha256(self.text.encode()).hexdigest(),
+        ):
+            self.errors.append(
+                f"the end tells of {frame['length']} characters with another hash than the {len(self.text)} shown"
+            )

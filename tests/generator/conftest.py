@@ -16,7 +16,13 @@ from generator.owners import remember_visitor
 
 def make_version(number: int = 1, **fields: Any) -> ModelVersion:
     now = timezone.now()
-    values = {"digest": f"{number:064x}", "vocabulary_size": 90, "created_at": now, "synced_at": now, **fields}
+    values = {
+        "digest": f"{number:064x}",
+        "vocabulary_size": 90,
+        "created_at": now,
+        "synced_at": now,
+        **fields,
+    }
     return ModelVersion.objects.create(name="charrnn", version=number, **values)
 
 
@@ -51,7 +57,15 @@ def stranger(db: None) -> Client:
 @pytest.fixture
 def make_generation(live: ModelVersion, owner: Owner) -> Callable[..., Generation]:
     def make(**fields: Any) -> Generation:
-        values = {"prompt": "Once", "length": 100, "temperature": 0.7, "seed": 7, "model_version": live, **owner.fields, **fields}
+        values = {
+            "prompt": "Once",
+            "length": 100,
+            "temperature": 0.7,
+            "seed": 7,
+            "model_version": live,
+            **owner.fields,
+            **fields,
+        }
         return Generation.objects.create(**values)
 
     return make

@@ -20,7 +20,9 @@ Make = Callable[..., Generation]
 
 @pytest.mark.parametrize("state", ["queued", "running", "done", "cancelled", "failed"])
 @pytest.mark.parametrize("path", READS)
-def test_reads_of_another_are_404(client: Client, stranger: Client, make_generation: Make, path: str, state: str) -> None:
+def test_reads_of_another_are_404(
+    client: Client, stranger: Client, make_generation: Make, path: str, state: str
+) -> None:
     url = f"/generations/{make_generation(state=state).pk}/{path}"
     assert client.get(url).status_code == 200
     assert stranger.get(url).status_code == 404
@@ -29,7 +31,9 @@ def test_reads_of_another_are_404(client: Client, stranger: Client, make_generat
 
 @pytest.mark.parametrize("state", ["queued", "running", "done", "cancelled", "failed"])
 @pytest.mark.parametrize("path", CHANGES)
-def test_changes_by_another_are_404_and_change_nothing(stranger: Client, make_generation: Make, path: str, state: str) -> None:
+def test_changes_by_another_are_404_and_change_nothing(
+    stranger: Client, make_generation: Make, path: str, state: str
+) -> None:
     generation = make_generation(state=state)
     url = f"/generations/{generation.pk}/{path}"
     assert stranger.post(url).status_code == 404
@@ -50,7 +54,9 @@ def test_a_change_is_no_get(client: Client, make_generation: Make, path: str) ->
     assert client.get(f"/generations/{make_generation().pk}/{path}").status_code == 405
 
 
-def test_a_user_and_a_visitor_do_not_see_each_other(client: Client, make_generation: Make, live: ModelVersion) -> None:
+def test_a_user_and_a_visitor_do_not_see_each_other(
+    client: Client, make_generation: Make, live: ModelVersion
+) -> None:
     user = User.objects.create_user("ada", password="a-long-enough-one")
     theirs = make_generation(visitor="", user_id=user.pk)
     signed_in = Client(headers={"accept": "application/json"})
@@ -60,13 +66,17 @@ def test_a_user_and_a_visitor_do_not_see_each_other(client: Client, make_generat
     assert signed_in.get(make_generation().get_absolute_url()).status_code == 404
 
 
-def test_history_lists_only_ones_own(client: Client, stranger: Client, make_generation: Make) -> None:
+def test_history_lists_only_ones_own(
+    client: Client, stranger: Client, make_generation: Make
+) -> None:
     make_generation(prompt="a secret of mine")
     assert b"a secret of mine" in client.get("/history/").content
     assert b"a secret of mine" not in stranger.get("/history/").content
 
 
-def test_a_foreign_generation_does_not_fill_in_the_desk(client: Client, stranger: Client, make_generation: Make) -> None:
+def test_a_foreign_generation_does_not_fill_in_the_desk(
+    client: Client, stranger: Client, make_generation: Make
+) -> None:
     url = f"/?from={make_generation(prompt='a secret of mine').pk}"
     assert b"a secret of mine" in client.get(url).content
     assert b"a secret of mine" not in stranger.get(url).content
@@ -85,7 +95,9 @@ def test_nobody_owns_what_nobody_made(make_generation: Make) -> None:
     assert not Generation.objects.owned_by(Owner()).exists()
 
 
-def test_signing_in_takes_texts_along_that_share_a_client_key(owner: Owner, make_generation: Make, db: None) -> None:
+def test_signing_in_takes_texts_along_that_share_a_client_key(
+    owner: Owner, make_generation: Make, db: None
+) -> None:
     user = User.objects.create_user("ada", password="a-long-enough-one")
     make_generation(visitor="", user_id=user.pk, client_key="k")
     mine = make_generation(client_key="k")
@@ -96,7 +108,9 @@ def test_signing_in_takes_texts_along_that_share_a_client_key(owner: Owner, make
     assert mine.user == user
 
 
-def test_signing_in_takes_a_visitors_texts_along(owner: Owner, make_generation: Make, db: None) -> None:
+def test_signing_in_takes_a_visitors_texts_along(
+    owner: Owner, make_generation: Make, db: None
+) -> None:
     mine, other = make_generation(), make_generation(visitor="c" * 32)
     browser = visitor_client(owner.visitor)
     User.objects.create_user("ada", password="a-long-enough-one")
@@ -108,7 +122,9 @@ def test_signing_in_takes_a_visitors_texts_along(owner: Owner, make_generation: 
     assert (mine.visitor, other.user, other.visitor) == ("", None, "c" * 32)
 
 
-def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(owner: Owner, make_generation: Make, settings: Any) -> None:
+def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(
+    owner: Owner, make_generation: Make, settings: Any
+) -> None:
     """A reply that was on its way when the same browser signed in brings it."""
     user = User.objects.create_user("ada", password="a-long-enough-one")
     browser = visitor_client(owner.visitor)
@@ -122,9 +138,13 @@ def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(owner: Owne
     assert settings.VISITOR_COOKIE_NAME not in browser.get("/").cookies
 
 
-def test_a_submit_that_is_repeated_after_the_sign_in_is_known(owner: Owner, make_generation: Make, db: None) -> None:
+def test_a_submit_that_is_repeated_after_the_sign_in_is_known(
+    owner: Owner, make_generation: Make, db: None
+) -> None:
     user = User.objects.create_user("ada", password="a-long-enough-one")
     mine = make_generation(client_key="k")
-    visitor_client(owner.visitor).post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
+    visitor_client(owner.visitor).post(
+        "/accounts/login/", {"username": "ada", "password": "a-long-enough-one"}
+    )
     mine.refresh_from_db()
     assert (mine.user, mine.client_key) == (user, "k")

@@ -27,7 +27,9 @@ def staff(db: None) -> Client:
     return browser
 
 
-def test_a_text_of_somebody_else_has_no_link_that_leads_nowhere(staff: Client, make_generation: Make) -> None:
+def test_a_text_of_somebody_else_has_no_link_that_leads_nowhere(
+    staff: Client, make_generation: Make
+) -> None:
     text = make_generation(state="done", text="and on")
     page = staff.get(f"/admin/generator/generation/{text.pk}/change/").text
     assert "and on" in page
@@ -35,7 +37,9 @@ def test_a_text_of_somebody_else_has_no_link_that_leads_nowhere(staff: Client, m
         if address.startswith("/admin/") or address == text.get_absolute_url():
             assert staff.get(address, follow=True).status_code == 200, address
     assert text.get_absolute_url() not in page
-    assert "history/" not in page  # only the application writes these rows, so that page knows of nothing
+    assert (
+        "history/" not in page
+    )  # only the application writes these rows, so that page knows of nothing
 
 
 def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
@@ -44,7 +48,9 @@ def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
     browser = Client()
     browser.force_login(sam)
     other, third = make_version(2), make_version(3)
-    promotion = Promotion.objects.create(requested_by=sam, from_version=live, to_version=other, reason="better")
+    promotion = Promotion.objects.create(
+        requested_by=sam, from_version=live, to_version=other, reason="better"
+    )
     versions.promotion_accept(promotion=promotion, evidence="golden text equal")
     versions.promotion_refused(version=third, user=None, evidence="not this one")
     for version in (live, other):
@@ -55,7 +61,10 @@ def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
         for words in ("charrnn v1", "charrnn v2", "sam", "better", "golden text equal"):
             assert words in page
         assert "not this one" not in page
-    assert "No switch" in browser.get(f"/admin/generator/modelversion/{make_version(4).pk}/history/").text
+    assert (
+        "No switch"
+        in browser.get(f"/admin/generator/modelversion/{make_version(4).pk}/history/").text
+    )
 
 
 def test_live_or_not_is_said_in_words_and_no_mark_of_failure_stands_for_no(
@@ -63,14 +72,18 @@ def test_live_or_not_is_said_in_words_and_no_mark_of_failure_stands_for_no(
 ) -> None:
     other = make_version(2)
     page = staff.get("/admin/generator/modelversion/").text
-    cells = dict(zip(("v2", "v1"), re.findall(r'class="field-live[^"]*">([^<]+)<', page), strict=True))
+    cells = dict(
+        zip(("v2", "v1"), re.findall(r'class="field-live[^"]*">([^<]+)<', page), strict=True)
+    )
     assert cells == {"v2": "–", "v1": "live"}
     pages = [f"modelversion/{version.pk}/change/" for version in (live, other)]
     for path in ("modelversion/", *pages, f"generation/{make_generation().pk}/change/"):
         assert "icon-no" not in staff.get(f"/admin/generator/{path}").text
 
 
-def test_what_people_and_models_wrote_is_isolated(staff: Client, live: ModelVersion, make_generation: Make) -> None:
+def test_what_people_and_models_wrote_is_isolated(
+    staff: Client, live: ModelVersion, make_generation: Make
+) -> None:
     text = make_generation(prompt=HOSTILE, stop=[HOSTILE])
     ModelVersion.objects.filter(pk=live.pk).update(title=HOSTILE)
     Promotion.objects.create(to_version=live, reason=HOSTILE, evidence=HOSTILE)
@@ -78,4 +91,6 @@ def test_what_people_and_models_wrote_is_isolated(staff: Client, live: ModelVers
         page = staff.get(f"/admin/generator/{path}").text
         assert HOSTILE in page
         assert HOSTILE not in re.sub(f"<bdi>[^<]*{HOSTILE}[^<]*</bdi>", "", page), path
-    assert f"<bdi>{HOSTILE}</bdi>" in staff.get(f"/admin/generator/generation/{text.pk}/change/").text
+    assert (
+        f"<bdi>{HOSTILE}</bdi>" in staff.get(f"/admin/generator/generation/{text.pk}/change/").text
+    )

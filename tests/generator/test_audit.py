@@ -26,7 +26,9 @@ class Service(BaseHTTPRequestHandler):
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         repaired = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "999.0"}]}]
         affected = [{"package": VULNERABLE, "ranges": repaired}]
-        known = [{"id": "PYSEC-2026-1", "aliases": ["CVE-2026-1"], "summary": "x", "affected": affected}]
+        known = [
+            {"id": "PYSEC-2026-1", "aliases": ["CVE-2026-1"], "summary": "x", "affected": affected}
+        ]
         answer = json.dumps({"vulns": known} if question["package"] == VULNERABLE else {}).encode()
         self.send_response(200)
         self.end_headers()
@@ -48,16 +50,31 @@ def service() -> Iterator[str]:
 def home(tmp_path: Path) -> Path:
     """A folder with what the audit reads."""
     (tmp_path / "tools").mkdir()
-    for name in ("tools/audit.py", "tools/audit-exceptions.txt", *(path.name for path in ROOT.glob("requirements*.txt"))):
+    for name in (
+        "tools/audit.py",
+        "tools/audit-exceptions.txt",
+        *(path.name for path in ROOT.glob("requirements*.txt")),
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "constraints.txt", tmp_path)
     return tmp_path
 
 
 def audit(home: Path, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    named = {"PIP_AUDIT_VULNERABILITY_SERVICE": "osv", "PIP_AUDIT_OSV_URL": service, "no_proxy": "127.0.0.1"}
+    named = {
+        "PIP_AUDIT_VULNERABILITY_SERVICE": "osv",
+        "PIP_AUDIT_OSV_URL": service,
+        "no_proxy": "127.0.0.1",
+    }
     command = [sys.executable, str(home / "tools" / "audit.py"), *arguments]
-    return subprocess.run(command, env={**os.environ, **named}, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(
+        command,
+        env={**os.environ, **named},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def test_a_vulnerability_without_an_explanation_fails(home: Path, service: str) -> None:
@@ -85,14 +102,18 @@ def test_an_exception_without_a_reason_fails(home: Path, service: str) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 0), (("--strict",), 3)])
-def test_without_an_answer_it_says_that_nothing_was_checked(home: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_without_an_answer_it_says_that_nothing_was_checked(
+    home: Path, arguments: tuple[str, ...], code: int
+) -> None:
     done = audit(home, "http://127.0.0.1:1/v1/query", *arguments)
     assert done.returncode == code, done.stderr
     assert "could not be checked: no network" in done.stdout
 
 
 def test_every_requirement_is_audited(home: Path, service: str) -> None:
-    (home / "tools" / "audit-exceptions.txt").write_text("CVE-2026-1 which is the one that this test makes up\n")
+    (home / "tools" / "audit-exceptions.txt").write_text(
+        "CVE-2026-1 which is the one that this test makes up\n"
+    )
     done = audit(home, service)
     checked = int(done.stdout.split(" packages checked")[0].splitlines()[-1])
     pinned = [line for line in (home / "constraints.txt").read_text().splitlines() if "==" in line]

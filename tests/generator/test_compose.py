@@ -23,9 +23,20 @@ ROOT = Path(settings.BASE_DIR)
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SCHEMA = json.loads((files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json").read_text())
+SCHEMA = json.loads(
+    (files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json").read_text()
+)
 OURS = [name for name, service in SERVICES.items() if service["image"] == "charrnn-live"]
-FORBIDDEN = {"privileged", "cap_add", "devices", "network_mode", "pid", "ipc", "userns_mode", "cgroup_parent"}
+FORBIDDEN = {
+    "privileged",
+    "cap_add",
+    "devices",
+    "network_mode",
+    "pid",
+    "ipc",
+    "userns_mode",
+    "cgroup_parent",
+}
 
 
 def test_it_is_valid_by_the_specification() -> None:
@@ -38,7 +49,16 @@ def test_the_schema_would_notice_a_mistake() -> None:
 
 
 def test_every_process_and_service_is_there() -> None:
-    assert set(SERVICES) == {"web", "worker", "housekeeping", "beat", "prestart", "mlflow", "valkey", "postgres"}
+    assert set(SERVICES) == {
+        "web",
+        "worker",
+        "housekeeping",
+        "beat",
+        "prestart",
+        "mlflow",
+        "valkey",
+        "postgres",
+    }
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "housekeeping", "beat"])
@@ -50,7 +70,9 @@ def test_processes_start_with_the_command_lines_of_supervisord(name: str) -> Non
 def test_only_web_can_be_reached_from_outside() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["web"]
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert [name for name, service in SERVICES.items() if service["networks"] != ["inside"]] == ["web"]
+    assert [name for name, service in SERVICES.items() if service["networks"] != ["inside"]] == [
+        "web"
+    ]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -65,8 +87,14 @@ class TestEveryService:
 
     def test_mounts_no_folder_of_the_host_but_configuration(self, name: str) -> None:
         sources = [volume.split(":")[0] for volume in SERVICES[name].get("volumes", [])]
-        assert all(source in COMPOSE["volumes"] or source == "./deploy/redis.conf" for source in sources)
-        assert all(volume.endswith(":ro") for volume in SERVICES[name].get("volumes", []) if volume.startswith("."))
+        assert all(
+            source in COMPOSE["volumes"] or source == "./deploy/redis.conf" for source in sources
+        )
+        assert all(
+            volume.endswith(":ro")
+            for volume in SERVICES[name].get("volumes", [])
+            if volume.startswith(".")
+        )
 
     def test_has_limits(self, name: str) -> None:
         assert {"mem_limit", "cpus", "pids_limit"} <= SERVICES[name].keys()
@@ -84,12 +112,17 @@ class TestEveryService:
 
 def test_the_application_waits_until_everything_is_prepared() -> None:
     for name in ("web", "worker", "housekeeping", "beat"):
-        assert SERVICES[name]["depends_on"]["prestart"] == {"condition": "service_completed_successfully"}
+        assert SERVICES[name]["depends_on"]["prestart"] == {
+            "condition": "service_completed_successfully"
+        }
     assert SERVICES["prestart"]["depends_on"]["mlflow"] == {"condition": "service_healthy"}
 
 
 def test_mlflow_answers_to_its_own_names_only() -> None:
-    assert SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"] == "mlflow:5000,localhost:5000"
+    assert (
+        SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+        == "mlflow:5000,localhost:5000"
+    )
 
 
 def test_the_settings_are_those_of_the_site() -> None:
@@ -106,6 +139,19 @@ def test_the_image_does_not_run_as_root() -> None:
 
 
 def test_what_the_image_copies_is_not_ignored() -> None:
-    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert {"charrnn_site", "generator", "ml", "templates", "static", "deploy", "data/models", "manage.py"} <= kept
+    kept = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    assert {
+        "charrnn_site",
+        "generator",
+        "ml",
+        "templates",
+        "static",
+        "deploy",
+        "data/models",
+        "manage.py",
+    } <= kept
     assert not kept & {".env", "data/var", ".venv", "tests"}

@@ -9,13 +9,29 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.db import DatabaseError, DataError, Error, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
 from psycopg import errors
 
 from generator.database import passing
 
 KINDS = {
-    kind.__name__: kind for kind in (DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError)
+    kind.__name__: kind
+    for kind in (
+        DatabaseError,
+        DataError,
+        IntegrityError,
+        InterfaceError,
+        OperationalError,
+        ProgrammingError,
+    )
 }
 
 
@@ -28,7 +44,10 @@ def as_django(error: Exception) -> Exception:
 
 
 def sqlite_error(do: Callable[[sqlite3.Connection], object], file: Path) -> Exception:
-    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection, pytest.raises(sqlite3.Error) as caught:
+    with (
+        closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection,
+        pytest.raises(sqlite3.Error) as caught,
+    ):
         do(connection)
     return as_django(caught.value)
 
@@ -59,18 +78,27 @@ def test_a_lock_of_sqlite_passes(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert passing(sqlite_error(lambda connection: connection.execute("BEGIN IMMEDIATE"), file))
-        assert passing(sqlite_error(lambda connection: connection.execute("SELECT * FROM texts"), file))
+        assert passing(
+            sqlite_error(lambda connection: connection.execute("SELECT * FROM texts"), file)
+        )
 
 
-def test_a_file_that_cannot_be_opened_is_away_and_one_that_cannot_be_written_is_a_fault(file: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_away_and_one_that_cannot_be_written_is_a_fault(
+    file: Path,
+) -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(file.parent / "gone" / "db")
     assert passing(as_django(caught.value))
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection, pytest.raises(sqlite3.Error) as readonly:
+    with (
+        closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection,
+        pytest.raises(sqlite3.Error) as readonly,
+    ):
         connection.execute("DELETE FROM texts")
     assert not passing(as_django(readonly.value))
     file.write_bytes(b"no database at all" * 100)
-    assert not passing(sqlite_error(lambda connection: connection.execute("SELECT * FROM texts"), file))
+    assert not passing(
+        sqlite_error(lambda connection: connection.execute("SELECT * FROM texts"), file)
+    )
 
 
 POSTGRES = [
@@ -94,7 +122,10 @@ POSTGRES = [
     (errors.InsufficientPrivilege, False),
     (errors.NotNullViolation, False),
     (errors.StringDataRightTruncation, False),
-    (psycopg.OperationalError, True),  # the driver's own: could not connect, or the server closed the connection
+    (
+        psycopg.OperationalError,
+        True,
+    ),  # the driver's own: could not connect, or the server closed the connection
     (psycopg.InterfaceError, True),
     (psycopg.ProgrammingError, False),
 ]

@@ -38,7 +38,11 @@ def test_words_for_false(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
         (lambda: env.boolean("X", False), "maybe", "X must be true or false, not 'maybe'"),
         (lambda: env.integer("X", 1), "1.5", "X must be a whole number, not '1.5'"),
         (lambda: env.integer("X", 1, minimum=1), "0", "X must be at least 1, not 0"),
-        (lambda: env.integer("X", 1, maximum=65_535), "65536", "X must be at most 65535, not 65536"),
+        (
+            lambda: env.integer("X", 1, maximum=65_535),
+            "65536",
+            "X must be at most 65535, not 65536",
+        ),
         (lambda: env.choice("X", "a", ("a", "b")), "c", "X must be one of a, b, not 'c'"),
     ],
 )
@@ -71,21 +75,32 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("value", "path"), [("", ""), ("/", ""), ("/charrnn", "/charrnn"), ("/charrnn/", "/charrnn"), ("/a/b-c", "/a/b-c")]
+    ("value", "path"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("/charrnn", "/charrnn"),
+        ("/charrnn/", "/charrnn"),
+        ("/a/b-c", "/a/b-c"),
+    ],
 )
 def test_a_path_for_the_site(monkeypatch: pytest.MonkeyPatch, value: str, path: str) -> None:
     monkeypatch.setenv("X", value)
     assert env.path_prefix("X") == path
 
 
-@pytest.mark.parametrize("value", ["charrnn", "//charrnn", "/a b", "/a?b", "/a#b", "/é", "https://x/y", "/a\n"])
+@pytest.mark.parametrize(
+    "value", ["charrnn", "//charrnn", "/a b", "/a?b", "/a#b", "/é", "https://x/y", "/a\n"]
+)
 def test_what_is_no_path_for_a_site(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setattr(env, "text", lambda name: value)
     with pytest.raises(ImproperlyConfigured, match="X must be a path like /charrnn, not"):
         env.path_prefix("X")
 
 
-def test_what_is_read_is_declared_with_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_read_is_declared_with_its_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("NUMBER", "5")
     env.integer("NUMBER", 3)
     env.path("FOLDER", tmp_path, "data/var")
@@ -97,12 +112,23 @@ def test_what_is_read_is_declared_with_its_default(monkeypatch: pytest.MonkeyPat
     [
         ({"PORT": "abc"}, "CharRNN Live cannot start: PORT must be a whole number, not 'abc'"),
         ({"PORT": "70000"}, "CharRNN Live cannot start: PORT must be at most 65535, not 70000"),
-        ({"ENGINE_MAX_STREAMS": "5000"}, "CharRNN Live cannot start: ENGINE_MAX_STREAMS must be at most 4096, not 5000"),
-        ({"ENGINE_THREADS": "257"}, "CharRNN Live cannot start: ENGINE_THREADS must be at most 256, not 257"),
-        ({"ENGINE_STEP": "abacus"}, "CharRNN Live cannot start: ENGINE_STEP must be one of onnx, torch, not 'abacus'"),
+        (
+            {"ENGINE_MAX_STREAMS": "5000"},
+            "CharRNN Live cannot start: ENGINE_MAX_STREAMS must be at most 4096, not 5000",
+        ),
+        (
+            {"ENGINE_THREADS": "257"},
+            "CharRNN Live cannot start: ENGINE_THREADS must be at most 256, not 257",
+        ),
+        (
+            {"ENGINE_STEP": "abacus"},
+            "CharRNN Live cannot start: ENGINE_STEP must be one of onnx, torch, not 'abacus'",
+        ),
     ],
 )
-def test_a_command_with_a_wrong_setting_says_one_sentence(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+def test_a_command_with_a_wrong_setting_says_one_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
     done = refused(isolated_environment(tmp_path, settings))
     assert done.stderr.strip() == sentence
 

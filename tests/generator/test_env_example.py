@@ -22,11 +22,15 @@ def test_every_setting_is_shown() -> None:
 
 
 def test_the_defaults_are_those_of_the_code() -> None:
-    assert {name: default for name, default in SHOWN.items() if name not in CONTAINERS_ONLY} == DECLARED
+    assert {
+        name: default for name, default in SHOWN.items() if name not in CONTAINERS_ONLY
+    } == DECLARED
 
 
 def test_what_docker_compose_asks_for_is_shown() -> None:
-    asked = re.findall(r"\$\{([A-Z_]+)", (Path(settings.BASE_DIR) / "docker-compose.yml").read_text())
+    asked = re.findall(
+        r"\$\{([A-Z_]+)", (Path(settings.BASE_DIR) / "docker-compose.yml").read_text()
+    )
     assert {*CONTAINERS_ONLY} <= {*asked} <= {*SHOWN}
 
 
@@ -37,6 +41,8 @@ def test_nothing_is_set_by_a_plain_copy() -> None:
 def test_every_setting_has_a_comment_above_it() -> None:
     bare = []
     for above, line in pairwise(LINES):
-        if re.match(r"#[A-Z_]+=", line) and not above.startswith("#"):  # a comment, or a sibling it shares one with
+        if re.match(r"#[A-Z_]+=", line) and not above.startswith(
+            "#"
+        ):  # a comment, or a sibling it shares one with
             bare.append(line)
     assert bare == []

@@ -26,7 +26,11 @@ def broken(table: str) -> Any:
     """Return a wrapper under which statements on a table ask for a column that is not there."""
 
     def ask(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
-        return execute(f"SELECT no_such_column FROM {table}", None, *rest) if table in sql else execute(sql, parameters, *rest)
+        return (
+            execute(f"SELECT no_such_column FROM {table}", None, *rest)
+            if table in sql
+            else execute(sql, parameters, *rest)
+        )
 
     return connection.execute_wrapper(ask)
 
@@ -56,7 +60,9 @@ def test_the_log_leaves_out_the_traceback_of_a_lock_alone() -> None:
             error.sqlite_errorname = "SQLITE_BUSY" if "lock" in cause else "SQLITE_ERROR"
             raise OperationalError(cause) from error
         except OperationalError:
-            record = logging.LogRecord("django.request", logging.ERROR, "", 0, "Server Error", None, sys.exc_info())
+            record = logging.LogRecord(
+                "django.request", logging.ERROR, "", 0, "Server Error", None, sys.exc_info()
+            )
         RefusalsWithoutTraceback().filter(record)
         return logging.Formatter().format(record)
 
@@ -76,7 +82,10 @@ def test_a_proxy_that_nobody_named_is_not_blamed_on_cookies(
     live: ModelVersion, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = forger(accept, origin="https://write.example.org")
-    answer = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": browser.cookies[settings.CSRF_COOKIE_NAME].value})
+    answer = browser.post(
+        "/generations/",
+        GOOD | {"csrfmiddlewaretoken": browser.cookies[settings.CSRF_COOKIE_NAME].value},
+    )
     assert answer.status_code == 403
     assert "CSRF_TRUSTED_ORIGINS" in answer.text
     assert "cookies" not in answer.text
@@ -87,14 +96,20 @@ def test_a_proxy_that_nobody_named_is_not_blamed_on_cookies(
 
 def test_nor_is_one_whose_browser_sends_no_origin(live: ModelVersion) -> None:
     browser = forger("text/html")
-    for referer in ({}, {"referer": "https://write.example.org/"}, {"referer": "http://testserver/"}):
+    for referer in (
+        {},
+        {"referer": "https://write.example.org/"},
+        {"referer": "http://testserver/"},
+    ):
         answer = browser.post("/generations/", GOOD, secure=True, headers=referer)
         assert answer.status_code == 403
         assert "CSRF_TRUSTED_ORIGINS" in answer.text
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
-def test_a_name_that_nobody_told_the_server_is_answered_with_the_setting(db: None, accept: str) -> None:
+def test_a_name_that_nobody_told_the_server_is_answered_with_the_setting(
+    db: None, accept: str
+) -> None:
     answer = Client(headers={"accept": accept, "host": "write.example.org"}).get("/")
     assert answer.status_code == 400
     assert "ALLOWED_HOSTS" in answer.text
@@ -102,21 +117,27 @@ def test_a_name_that_nobody_told_the_server_is_answered_with_the_setting(db: Non
 
 
 def test_an_origin_is_shown_as_text(live: ModelVersion) -> None:
-    answer = forger("text/html", origin="https://<script>alert(1)</script>").post("/generations/", GOOD)
+    answer = forger("text/html", origin="https://<script>alert(1)</script>").post(
+        "/generations/", GOOD
+    )
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;" in answer.text
 
 
 @pytest.mark.parametrize("token", ["", "x" * 64, "short"])
 @pytest.mark.parametrize("has_cookie", [True, False])
-def test_a_page_that_is_too_old_gets_a_token_with_which_it_can_go_on(live: ModelVersion, token: str, has_cookie: bool) -> None:
+def test_a_page_that_is_too_old_gets_a_token_with_which_it_can_go_on(
+    live: ModelVersion, token: str, has_cookie: bool
+) -> None:
     browser = forger("application/json")
     if not has_cookie:
         browser.cookies.clear()
     refused = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": token})
     assert refused.status_code == 403
     assert refused.json()["errors"]["__all__"] == [TOO_OLD]
-    accepted = browser.post("/generations/", GOOD | {"csrfmiddlewaretoken": refused.json()["csrf_token"]})
+    accepted = browser.post(
+        "/generations/", GOOD | {"csrfmiddlewaretoken": refused.json()["csrf_token"]}
+    )
     assert accepted.status_code == 201
 
 
@@ -142,7 +163,9 @@ async def asked(*headers: tuple[bytes, bytes]) -> list[str]:
 
 
 async def test_a_socket_that_is_refused_names_the_setting(caplog: pytest.LogCaptureFixture) -> None:
-    assert await asked((b"origin", b"https://write.example.org"), (b"host", b"localhost:8000")) == ["websocket.close"]
+    assert await asked((b"origin", b"https://write.example.org"), (b"host", b"localhost:8000")) == [
+        "websocket.close"
+    ]
     [line] = [record.message for record in caplog.records]
     assert "CSRF_TRUSTED_ORIGINS" in line
     assert "https://write.example.org" in line
@@ -150,7 +173,9 @@ async def test_a_socket_that_is_refused_names_the_setting(caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("https", [True, False])
 @pytest.mark.parametrize("said", [b"https", b"http", b""])
-async def test_a_proxy_that_ends_tls_is_believed_for_sockets_as_for_forms(settings: Any, https: bool, said: bytes) -> None:
+async def test_a_proxy_that_ends_tls_is_believed_for_sockets_as_for_forms(
+    settings: Any, https: bool, said: bytes
+) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if https else None
     host = (b"host", b"localhost"), (b"x-forwarded-proto", said)
     secure = https and said == b"https"

@@ -13,7 +13,10 @@ from generator import events
 from generator.models import Generation
 
 
-@pytest.mark.parametrize("message", [{"type": "cancel"}, {"type": "ack", "offset": 0}, {"type": "ack", "offset": 999_999_999}])
+@pytest.mark.parametrize(
+    "message",
+    [{"type": "cancel"}, {"type": "ack", "offset": 0}, {"type": "ack", "offset": 999_999_999}],
+)
 def test_cancel_and_ack_are_understood(message: events.ClientCancel | events.ClientAck) -> None:
     assert events.parse_client_message(json.dumps(message), 100) == message
     assert events.parse_client_message(json.dumps({**message, "more": 1}), 100) == message
@@ -26,12 +29,18 @@ def test_an_ack_of_no_offset_is_an_error(offset: str) -> None:
     assert caught.value.frame["code"] == "bad_offset"
 
 
-@pytest.mark.parametrize(("query", "offset"), [(b"", 0), (b"after=", 0), (b"after=0", 0), (b"after=17&x=1", 17), (b"x", 0)])
+@pytest.mark.parametrize(
+    ("query", "offset"),
+    [(b"", 0), (b"after=", 0), (b"after=0", 0), (b"after=17&x=1", 17), (b"x", 0)],
+)
 def test_the_offset_of_an_address(query: bytes, offset: int) -> None:
     assert events.parse_offset(query) == offset
 
 
-@pytest.mark.parametrize("query", [b"after=-1", b"after=x", b"after=1.5", b"after=9999999999", b"after=%D9%A3", b"after=%00"])
+@pytest.mark.parametrize(
+    "query",
+    [b"after=-1", b"after=x", b"after=1.5", b"after=9999999999", b"after=%D9%A3", b"after=%00"],
+)
 def test_an_address_with_no_offset_is_an_error(query: bytes) -> None:
     with pytest.raises(events.ClientError) as caught:
         events.parse_offset(query)
@@ -80,7 +89,12 @@ def test_the_end_frame_carries_hash_and_timings(make_generation: Callable[..., G
     frame = events.end_frame(generation)
     assert frame["length"] == 5
     assert frame["sha256"] == "3c48591d8d098a4538f5e013dfcf406e948eac4d3277b10bf614e295d6068179"
-    assert frame["stats"] == {"queued": 1.0, "first_character": 2.0, "writing": 2.0, "characters_per_second": 2}
+    assert frame["stats"] == {
+        "queued": 1.0,
+        "first_character": 2.0,
+        "writing": 2.0,
+        "characters_per_second": 2,
+    }
 
 
 def test_timings_that_never_came_are_none(make_generation: Callable[..., Generation]) -> None:

@@ -27,33 +27,52 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "top_k": ((0, -3, 91, 1.5, "all", True), TOP_K),
     "top_p": ((0, -0.5, 1.5, "x", "inf", True), TOP_P),
     "seed": ((-1, 2**64, "x", 1.5, True), SEED),
-    "version": ((99, -1, "latest"), "There is no such version, or it cannot be written with now. Choose another."),
-    "parent": (("../x", "7b1c5b0e-5bd3-44a5-9a5e-0f3ad7a1f0a1"), "The parent is the id of a text of yours."),
+    "version": (
+        (99, -1, "latest"),
+        "There is no such version, or it cannot be written with now. Choose another.",
+    ),
+    "parent": (
+        ("../x", "7b1c5b0e-5bd3-44a5-9a5e-0f3ad7a1f0a1"),
+        "The parent is the id of a text of yours.",
+    ),
     "client_key": (("k" * 65,), "A client key is text of at most 64 characters."),
 }
 
 
 def on_page(field: str, value: Any) -> str:
     """Return what the page shows after a form with this field."""
-    answer = Client().post("/generations/", {"length": "10", "temperature": "1", field: "" if value is None else str(value)})
+    answer = Client().post(
+        "/generations/",
+        {"length": "10", "temperature": "1", field: "" if value is None else str(value)},
+    )
     assert answer.status_code == 400
     return html.unescape(answer.text)
 
 
 @pytest.mark.parametrize("field", REFUSED)
-def test_a_field_says_its_range_in_our_words_on_the_page_and_in_json(client: Client, live: ModelVersion, field: str) -> None:
+def test_a_field_says_its_range_in_our_words_on_the_page_and_in_json(
+    client: Client, live: ModelVersion, field: str
+) -> None:
     values, sentence = REFUSED[field]
     for value in values:
-        answer = client.post("/generations/", json.dumps({field: value}), content_type="application/json")
+        answer = client.post(
+            "/generations/", json.dumps({field: value}), content_type="application/json"
+        )
         assert answer.json() == {"errors": {field: [sentence]}}, value
         if value is not True and len(str(value)) < 90:
             assert sentence in on_page(field, value), value
 
 
-def test_the_range_of_top_k_is_that_of_the_version_that_was_chosen(client: Client, live: ModelVersion) -> None:
+def test_the_range_of_top_k_is_that_of_the_version_that_was_chosen(
+    client: Client, live: ModelVersion
+) -> None:
     make_version(2, vocabulary_size=250)
     said = [
-        client.post("/generations/", json.dumps({"top_k": value, "version": 2}), content_type="application/json").json()
+        client.post(
+            "/generations/",
+            json.dumps({"top_k": value, "version": 2}),
+            content_type="application/json",
+        ).json()
         for value in (251, "x")
     ]
     assert said == [{"errors": {"top_k": [TOP_K.replace("90", "250")]}}] * 2
@@ -64,21 +83,31 @@ def test_a_prompt_that_is_too_long_or_no_text(client: Client, live: ModelVersion
         ("x" * 2_005, "The prompt may have 2,000 characters at most; this one has 2005."),
         ("a\0b", NUL),
     ):
-        answer = client.post("/generations/", json.dumps({"prompt": prompt}), content_type="application/json")
+        answer = client.post(
+            "/generations/", json.dumps({"prompt": prompt}), content_type="application/json"
+        )
         assert answer.json() == {"errors": {"prompt": [sentence]}}
         assert sentence in on_page("prompt", prompt)
-    answer = client.post("/generations/", json.dumps({"stop": ["a\0b"]}), content_type="application/json")
+    answer = client.post(
+        "/generations/", json.dumps({"stop": ["a\0b"]}), content_type="application/json"
+    )
     assert answer.json() == {"errors": {"stop": [NUL]}}
 
 
 def test_the_limits_are_the_settings(client: Client, live: ModelVersion, settings: Any) -> None:
     settings.GENERATION_MAX_LENGTH = 1_234
-    answer = client.post("/generations/", json.dumps({"length": 0}), content_type="application/json")
+    answer = client.post(
+        "/generations/", json.dumps({"length": 0}), content_type="application/json"
+    )
     assert answer.json() == {"errors": {"length": ["Length is a whole number from 1 to 1,234."]}}
 
 
 def test_the_sentences_above_are_those_of_the_defaults() -> None:
-    assert (settings.GENERATION_MAX_LENGTH, settings.TEMPERATURE_MAX, settings.PROMPT_MAX_LENGTH) == (20_000, 5, 2_000)
+    assert (
+        settings.GENERATION_MAX_LENGTH,
+        settings.TEMPERATURE_MAX,
+        settings.PROMPT_MAX_LENGTH,
+    ) == (20_000, 5, 2_000)
 
 
 def test_the_page_tells_its_script_the_same_sentences(live: ModelVersion) -> None:

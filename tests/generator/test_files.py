@@ -53,11 +53,19 @@ def test_a_lock_of_another_process_is_waited_for_until_it_ends_or_we_do(tmp_path
 
 
 def test_only_a_sentence_of_ours_is_taken_from_what_a_command_printed() -> None:
-    assert _sentence("WARNING x\nerror: version 9 is not in the registry\n") == "version 9 is not in the registry"
-    assert _sentence("Traceback (most recent call last):\n  File /srv/x.py\nValueError: error: x") == ""
+    assert (
+        _sentence("WARNING x\nerror: version 9 is not in the registry\n")
+        == "version 9 is not in the registry"
+    )
+    assert (
+        _sentence("Traceback (most recent call last):\n  File /srv/x.py\nValueError: error: x")
+        == ""
+    )
     assert _sentence("") == ""
 
 
 def test_a_version_without_a_digest_has_no_folder() -> None:
     with pytest.raises(VersionRefused, match="it has no tag"):
-        version_folder(ModelVersion(name="charrnn", version=4, digest="", problem="it has no tag 'digest'"))
+        version_folder(
+            ModelVersion(name="charrnn", version=4, digest="", problem="it has no tag 'digest'")
+        )

@@ -18,7 +18,9 @@ EVERY_CONTROL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 def test_plain_text_is_one_isolate_that_nothing_in_it_ends() -> None:
     assert isolated(f"a{EVERY_CONTROL}b") == "\u2068ab\u2069"
-    assert isolated("a\n\u2029b\x1c c") == "\u2068a b c\u2069"  # a paragraph's end would end the isolate too
+    assert (
+        isolated("a\n\u2029b\x1c c") == "\u2068a b c\u2069"
+    )  # a paragraph's end would end the isolate too
 
 
 def test_html_keeps_every_character_and_boxes_the_controls() -> None:
@@ -29,7 +31,8 @@ def test_html_keeps_every_character_and_boxes_the_controls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("character", "shown"), [("☃", "☃"), ("\u202e", "U+202E"), ("\u00a0", "U+00A0"), ("\u200b", "U+200B"), ("é", "é")]
+    ("character", "shown"),
+    [("☃", "☃"), ("\u202e", "U+202E"), ("\u00a0", "U+00A0"), ("\u200b", "U+200B"), ("é", "é")],
 )
 def test_what_cannot_be_seen_is_named_by_its_number(character: str, shown: str) -> None:
     assert visible(character) == shown
@@ -42,7 +45,11 @@ def test_the_title_and_json_isolate_what_they_quote(
     page = client.get(text.get_absolute_url(), headers={"accept": "text/html"}).text
     assert "<title>\u2068evil more\u2069 – CharRNN Live</title>" in page
     for prompt, title in (("", "A text"), (" \n", "A text")):
-        page = client.get(make_generation(prompt=prompt).get_absolute_url(), headers={"accept": "text/html"}).text
+        page = client.get(
+            make_generation(prompt=prompt).get_absolute_url(), headers={"accept": "text/html"}
+        ).text
         assert f"<title>{title} – CharRNN Live</title>" in page
-    answer = client.post("/generations/", json.dumps({"\u202eevil": 1}), content_type="application/json")
+    answer = client.post(
+        "/generations/", json.dumps({"\u202eevil": 1}), content_type="application/json"
+    )
     assert answer.json()["errors"]["__all__"] == ["There is no parameter \u2068evil\u2069."]

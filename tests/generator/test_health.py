@@ -26,15 +26,31 @@ def live(db: None) -> ModelVersion:
     """A live version whose files are nowhere."""
     now = timezone.now()
     return ModelVersion.objects.create(
-        name="charrnn", version=1, digest=DIGEST, vocabulary_size=90, created_at=now, synced_at=now, is_live=True
+        name="charrnn",
+        version=1,
+        digest=DIGEST,
+        vocabulary_size=90,
+        created_at=now,
+        synced_at=now,
+        is_live=True,
     )
 
 
-def heartbeat(name: str, age: float = 0, versions: list[str] | None = None, consumes: bool = True) -> None:
+def heartbeat(
+    name: str, age: float = 0, versions: list[str] | None = None, consumes: bool = True
+) -> None:
     """A process that was seen `age` seconds ago."""
     seen = timezone.now() - timedelta(seconds=age)
     loaded = versions or []
-    Worker.objects.create(id=name, host="h", pid=1, started_at=seen, last_seen=seen, versions_loaded=loaded, consumes=consumes)
+    Worker.objects.create(
+        id=name,
+        host="h",
+        pid=1,
+        started_at=seen,
+        last_seen=seen,
+        versions_loaded=loaded,
+        consumes=consumes,
+    )
 
 
 def found(name: str) -> health.Check:
@@ -46,14 +62,20 @@ def test_a_migrated_database_is_fine(db: None) -> None:
     assert health.database() == health.Check("database", True, f"{connection.vendor}, migrated")
 
 
-def test_missing_migrations_are_named_with_the_remedy(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: [("a", False), ("b", False)])
+def test_missing_migrations_are_named_with_the_remedy(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        health.MigrationExecutor, "migration_plan", lambda *_: [("a", False), ("b", False)]
+    )
     check = health.database()
     assert (check.ok, check.found) == (False, "2 migrations are missing")
     assert "prestart" in check.advice
 
 
-def test_a_database_that_is_away_leaves_the_rest_unknown(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_leaves_the_rest_unknown(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_: object) -> None:
         raise OperationalError("connection refused\nIs the server running?")
 
@@ -77,7 +99,9 @@ def test_a_live_version_without_files(live: ModelVersion) -> None:
     assert "files are missing" in health.model().found
 
 
-def test_files_in_the_state_folder_will_do(live: ModelVersion, settings: Any, tmp_path: Path) -> None:
+def test_files_in_the_state_folder_will_do(
+    live: ModelVersion, settings: Any, tmp_path: Path
+) -> None:
     settings.VERSIONS_DIR = tmp_path
     (tmp_path / DIGEST).mkdir()
     (tmp_path / DIGEST / "model.json").touch()
@@ -144,7 +168,9 @@ def test_readyz_says_what_is_missing_without_advice_and_addresses(db: None, clie
     assert list(checks) == ["database", "redis", "model", "worker", "housekeeping"]
 
 
-def test_readyz_is_200_when_everything_works(live: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_is_200_when_everything_works(
+    live: ModelVersion, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "redis", lambda: health.Check("redis", True, "answers"))
     heartbeat("worker-1", versions=[DIGEST])
     heartbeat("housekeeping-h")

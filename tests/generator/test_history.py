@@ -32,7 +32,9 @@ def test_search_looks_into_prompt_and_text(make_generation: Make, owner: Owner) 
 
 
 @pytest.mark.parametrize("character", ["%", "_", "'", '"', "\\", "--", ";"])
-def test_search_takes_every_character_literally(make_generation: Make, owner: Owner, character: str) -> None:
+def test_search_takes_every_character_literally(
+    make_generation: Make, owner: Owner, character: str
+) -> None:
     make_generation(prompt="plain")
     make_generation(prompt=f"with {character} in it")
     assert shown(owner, query=character) == [f"with {character} in it"]
@@ -65,13 +67,17 @@ def test_pages_hold_twenty(client: Client, make_generation: Make) -> None:
 
 
 def test_export_as_text_is_prompt_and_text(client: Client, make_generation: Make) -> None:
-    response = client.get(f"{make_generation(prompt='One ', text='two é').get_absolute_url()}export.txt")
+    response = client.get(
+        f"{make_generation(prompt='One ', text='two é').get_absolute_url()}export.txt"
+    )
     assert response.content.decode() == "One two é"
     assert response["Content-Type"] == "text/plain; charset=utf-8"
     assert response["Content-Disposition"].startswith("attachment;")
 
 
-def test_export_as_json_has_all_it_takes_to_repeat_a_text(client: Client, make_generation: Make) -> None:
+def test_export_as_json_has_all_it_takes_to_repeat_a_text(
+    client: Client, make_generation: Make
+) -> None:
     generation = make_generation(text="two", seed=2**64 - 1, top_k=5, top_p=0.5, stop=["x"])
     document = client.get(f"{generation.get_absolute_url()}export.json").json()
     expected = {
@@ -98,7 +104,10 @@ def test_delete_removes_the_row(client: Client, make_generation: Make) -> None:
 @pytest.mark.parametrize(
     ("back", "address"),
     [
-        ("q=%25+%C3%A9t%C3%A9&state=done&version=1&page=2", "/history/?q=%25+%C3%A9t%C3%A9&version=1&state=done&page=2"),
+        (
+            "q=%25+%C3%A9t%C3%A9&state=done&version=1&page=2",
+            "/history/?q=%25+%C3%A9t%C3%A9&version=1&state=done&page=2",
+        ),
         ("page=2", "/history/?page=2"),
         ("", "/history/"),
         ("q=", "/history/"),
@@ -108,9 +117,13 @@ def test_delete_removes_the_row(client: Client, make_generation: Make) -> None:
         ("q=%0d%0aSet-Cookie:+x=y", "/history/?q=%0D%0ASet-Cookie%3A+x%3Dy"),
     ],
 )
-def test_delete_returns_to_the_history_as_it_was_searched(client: Client, make_generation: Make, back: str, address: str) -> None:
+def test_delete_returns_to_the_history_as_it_was_searched(
+    client: Client, make_generation: Make, back: str, address: str
+) -> None:
     generation = make_generation(state="done")
-    answer = client.post(f"{generation.get_absolute_url()}delete/", {"back": back}, headers={"accept": "text/html"})
+    answer = client.post(
+        f"{generation.get_absolute_url()}delete/", {"back": back}, headers={"accept": "text/html"}
+    )
     assert (answer.status_code, answer["Location"]) == (302, address)
 
 
@@ -128,7 +141,9 @@ def test_run_again_repeats_seed_and_version(client: Client, make_generation: Mak
     response = client.post(f"{generation.get_absolute_url()}again/", {"seed": "same"})
     again = Generation.objects.get(pk=response.json()["id"])
     names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed", "model_version")
-    assert {name: getattr(again, name) for name in names} == {name: getattr(generation, name) for name in names}
+    assert {name: getattr(again, name) for name in names} == {
+        name: getattr(generation, name) for name in names
+    }
     assert again.parent == generation
 
 
@@ -142,6 +157,11 @@ def test_a_replay_is_judged_by_its_hash(make_generation: Make) -> None:
     parent = make_generation(state="done", text="same")
     verdicts = [
         selectors.replay_verdict(make_generation(parent=parent, **{"state": "done", **fields}))
-        for fields in ({"text": "same"}, {"text": "other"}, {"text": "same", "seed": 8}, {"text": "sa", "state": "running"})
+        for fields in (
+            {"text": "same"},
+            {"text": "other"},
+            {"text": "same", "seed": 8},
+            {"text": "sa", "state": "running"},
+        )
     ]
     assert verdicts == ["identical", "different", "", ""]

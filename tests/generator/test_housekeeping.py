@@ -39,7 +39,9 @@ def test_what_a_silent_worker_held_is_queued_again(make_generation: Make) -> Non
 
 
 def test_a_cancelled_one_of_a_silent_worker_ends(make_generation: Make) -> None:
-    lost = make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True, text="so far")
+    lost = make_generation(
+        state="running", attempt=1, worker_id="gone", cancel_requested=True, text="so far"
+    )
     housekeeping.requeue_lost()
     assert (fresh(lost).state, fresh(lost).text) == ("cancelled", "so far")
 
@@ -51,8 +53,12 @@ def test_without_a_broker_nothing_counts_as_sent_again(make_generation: Make) ->
     assert fresh(generation).dispatched_at == long_ago
 
 
-def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(make_generation: Make, settings: Any) -> None:
-    lost = make_generation(state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far")
+def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(
+    make_generation: Make, settings: Any
+) -> None:
+    lost = make_generation(
+        state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far"
+    )
     housekeeping.requeue_lost()
     assert (fresh(lost).state, fresh(lost).text) == ("failed", "so far")
     assert "lost" in fresh(lost).error
@@ -90,7 +96,10 @@ def test_all_cancelled_ones_that_wait_end_at_once(make_generation: Make) -> None
 
 
 def test_all_cancelled_ones_of_a_silent_worker_end_at_once(make_generation: Make) -> None:
-    rows = [make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True) for _ in range(5)]
+    rows = [
+        make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True)
+        for _ in range(5)
+    ]
     housekeeping.requeue_lost()
     assert {fresh(row).state for row in rows} == {"cancelled"}
 
@@ -129,7 +138,9 @@ def test_a_switch_that_was_asked_for_by_a_wrong_clock_is_not_taken_for_lost(
     Promotion.objects.create(to_version=live)
     wrong_clock(0)
     assert versions.promotions_open()
-    Promotion.objects.update(created_at=F("created_at") - versions.PROMOTION_TIMEOUT - timedelta(seconds=1))
+    Promotion.objects.update(
+        created_at=F("created_at") - versions.PROMOTION_TIMEOUT - timedelta(seconds=1)
+    )
     assert not versions.promotions_open()
 
 

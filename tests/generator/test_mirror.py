@@ -18,8 +18,18 @@ from tests.generator.test_versions import ACTION_URL
 
 def entry(version: int, **changes: Any) -> dict[str, Any]:
     """What is mirrored of a good version."""
-    fields = {"digest": f"{version:064x}", "title": f"version {version}", "run_id": "r", "vocabulary_size": 90}
-    fields |= {"parameters": {}, "metrics": {"validation_nats_per_char": 1.5}, "created_at": timezone.now(), "problem": ""}
+    fields = {
+        "digest": f"{version:064x}",
+        "title": f"version {version}",
+        "run_id": "r",
+        "vocabulary_size": 90,
+    }
+    fields |= {
+        "parameters": {},
+        "metrics": {"validation_nats_per_char": 1.5},
+        "created_at": timezone.now(),
+        "problem": "",
+    }
     return {"name": "charrnn", "version": version, **fields, **changes}
 
 
@@ -31,7 +41,9 @@ def row(version: int) -> ModelVersion:
     return ModelVersion.objects.get(version=version)
 
 
-def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(live: ModelVersion, admin_client: Client) -> None:
+def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(
+    live: ModelVersion, admin_client: Client
+) -> None:
     odd = entry(2, digest="", vocabulary_size=0, metrics={}, problem="it has no tag 'digest'")
     versions.versions_mirror([entry(1), odd, entry(3)])
     assert offered() == [3, 1]
@@ -42,22 +54,35 @@ def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(live: ModelVer
 
 
 def test_an_entry_that_no_row_can_hold_stops_nothing(live: ModelVersion) -> None:
-    versions.versions_mirror([entry(1), entry(2, metrics={"chars": float("nan")}), entry(2**70), entry(4)])
+    versions.versions_mirror(
+        [entry(1), entry(2, metrics={"chars": float("nan")}), entry(2**70), entry(4)]
+    )
     assert offered() == [4, 1]
 
 
 def test_an_entry_that_turns_odd_leaves_its_row_as_the_texts_need_it(live: ModelVersion) -> None:
     make_version(2, title="two")
-    versions.versions_mirror([entry(1), entry(2, digest="", title="", problem="it has no tag 'digest'")])
-    assert (row(2).digest, row(2).title, row(2).problem) == (f"{2:064x}", "two", "it has no tag 'digest'")
+    versions.versions_mirror(
+        [entry(1), entry(2, digest="", title="", problem="it has no tag 'digest'")]
+    )
+    assert (row(2).digest, row(2).title, row(2).problem) == (
+        f"{2:064x}",
+        "two",
+        "it has no tag 'digest'",
+    )
 
 
-def test_a_changed_digest_is_refused_and_named(live: ModelVersion, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_changed_digest_is_refused_and_named(
+    live: ModelVersion, caplog: pytest.LogCaptureFixture
+) -> None:
     make_version(2)
     for _ in range(2):
         versions.versions_mirror([entry(1), entry(2, digest="ab" * 32, title="another")])
     assert (row(2).digest, row(2).title) == (f"{2:064x}", "")
-    assert row(2).problem == f"its digest was changed in the registry, from {2:064x}"[:-52] + " to abababababab"
+    assert (
+        row(2).problem
+        == f"its digest was changed in the registry, from {2:064x}"[:-52] + " to abababababab"
+    )
     assert offered() == [1]
     assert caplog.text.count("its digest was changed") == 1
     versions.versions_mirror([entry(1), entry(2)])
@@ -70,7 +95,9 @@ def test_the_live_version_is_offered_whatever_the_registry_says(live: ModelVersi
     assert offered() == [1]
 
 
-def test_a_version_that_is_gone_is_not_offered_and_the_registry_counts_as_heard(live: ModelVersion) -> None:
+def test_a_version_that_is_gone_is_not_offered_and_the_registry_counts_as_heard(
+    live: ModelVersion,
+) -> None:
     make_version(2, synced_at=timezone.now() - timedelta(hours=1))
     before = timezone.now()
     versions.versions_mirror([entry(1)])
@@ -85,26 +112,37 @@ def test_files_that_cannot_be_had_are_remembered_for_a_while(live: ModelVersion)
     assert versions.files_remembered(version=other) is None
     versions.files_missing(version=other, reason="", retry_after=timedelta(minutes=1))
     assert (versions.files_remembered(version=other), offered()) == ("", [1])
-    versions.files_missing(version=other, reason="it has no files", retry_after=timedelta(minutes=1))
+    versions.files_missing(
+        version=other, reason="it has no files", retry_after=timedelta(minutes=1)
+    )
     assert (versions.files_remembered(version=other), offered()) == ("it has no files", [1])
-    versions.files_missing(version=other, reason="it has no files", retry_after=-timedelta(seconds=1))
+    versions.files_missing(
+        version=other, reason="it has no files", retry_after=-timedelta(seconds=1)
+    )
     assert (versions.files_remembered(version=other), offered()) == (None, [2, 1])
     versions.files_found(version=other)
     assert (row(2).files_problem, row(2).files_retry_at) == ("", None)
 
 
-def test_a_version_that_cannot_be_written_with_is_refused_at_its_field(live: ModelVersion, client: Client) -> None:
+def test_a_version_that_cannot_be_written_with_is_refused_at_its_field(
+    live: ModelVersion, client: Client
+) -> None:
     make_version(2, problem="it has no tag 'digest'")
     answer = client.post("/generations/", {"prompt": "x", "version": "2"})
     assert answer.status_code == 400
-    assert answer.json()["errors"] == {"version": ["There is no such version, or it cannot be written with now. Choose another."]}
+    assert answer.json()["errors"] == {
+        "version": ["There is no such version, or it cannot be written with now. Choose another."]
+    }
 
 
 def test_the_history_still_finds_texts_of_a_version_that_is_gone(
     live: ModelVersion, client: Client, make_generation: Any
 ) -> None:
     make_generation(model_version=make_version(2, problem="gone"), text="old")
-    assert 'value="2" selected' in client.get("/history/?version=2", headers={"accept": "text/html"}).content.decode()
+    assert (
+        'value="2" selected'
+        in client.get("/history/?version=2", headers={"accept": "text/html"}).content.decode()
+    )
 
 
 def test_a_failed_page_offers_the_live_version_with_everything_else_kept(
@@ -112,7 +150,10 @@ def test_a_failed_page_offers_the_live_version_with_everything_else_kept(
 ) -> None:
     other = make_version(2)
     failed = make_generation(
-        model_version=other, state=Generation.State.FAILED, error="Version 2 is not in the registry.", length=77
+        model_version=other,
+        state=Generation.State.FAILED,
+        error="Version 2 is not in the registry.",
+        length=77,
     )
     html = {"accept": "text/html"}
     link = f"/?from={failed.pk}&amp;live"

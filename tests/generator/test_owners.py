@@ -16,7 +16,11 @@ from generator.owners import client_address, request_address, scope_address
         (0, "", "10.0.0.1"),
         (0, "203.0.113.9", "10.0.0.1"),  # anybody may send the header
         (1, "203.0.113.9", "203.0.113.9"),
-        (1, "198.51.100.1, 203.0.113.9", "203.0.113.9"),  # the left one was the client's own invention
+        (
+            1,
+            "198.51.100.1, 203.0.113.9",
+            "203.0.113.9",
+        ),  # the left one was the client's own invention
         (2, "198.51.100.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
         (2, "203.0.113.9", "10.0.0.1"),  # did not come through both
         (1, "", "10.0.0.1"),
@@ -34,13 +38,21 @@ def test_the_address_is_that_of_the_peer_or_what_the_outermost_proxy_of_ours_wro
 ) -> None:
     settings.TRUSTED_PROXIES = proxies
     assert client_address("10.0.0.1", forwarded) == address
-    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", headers={"x-forwarded-for": forwarded})
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="10.0.0.1", headers={"x-forwarded-for": forwarded}
+    )
     assert request_address(request) == address
-    scope = {"client": ["10.0.0.1", 4711], "headers": [(b"host", b"x"), (b"x-forwarded-for", forwarded.encode())]}
+    scope = {
+        "client": ["10.0.0.1", 4711],
+        "headers": [(b"host", b"x"), (b"x-forwarded-for", forwarded.encode())],
+    }
     assert scope_address(scope) == address
 
 
 def test_behind_a_file_socket_only_a_proxy_knows_the_address(settings: Any) -> None:
     assert scope_address({"client": None, "headers": []}) == ""
     settings.TRUSTED_PROXIES = 1
-    assert scope_address({"client": None, "headers": [(b"x-forwarded-for", b"203.0.113.9")]}) == "203.0.113.9"
+    assert (
+        scope_address({"client": None, "headers": [(b"x-forwarded-for", b"203.0.113.9")]})
+        == "203.0.113.9"
+    )

@@ -62,13 +62,17 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", FITTING)
-def test_a_folder_of_this_name_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_folder_of_this_name_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("X", str(tmp_path / name.strip()))
     assert env.path("X", tmp_path, "shown") == tmp_path / name.strip()
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_folder_of_this_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_folder_of_this_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("X", str(tmp_path / name / "var"))
     with pytest.raises(ImproperlyConfigured) as refused:
         env.path("X", tmp_path, "shown")
@@ -79,7 +83,9 @@ def test_a_folder_of_this_name_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("value", OTHERS)
-def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_folder_that_cannot_be_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv("X", str(tmp_path / "loop") if value == "loop" else value)
     with pytest.raises(ImproperlyConfigured, match="; choose another folder") as refused:
@@ -143,7 +149,9 @@ def test_the_address_of_the_folder_reaches_redis_unchanged(tmp_path: Path, name:
         ("postgres://me:pass#word@host/name", "DATABASE_URL holds a #"),
     ],
 )
-def test_an_address_of_a_database_that_would_be_cut_is_refused(tmp_path: Path, url: str, sentence: str) -> None:
+def test_an_address_of_a_database_that_would_be_cut_is_refused(
+    tmp_path: Path, url: str, sentence: str
+) -> None:
     done = manage(isolated_environment(tmp_path, {"DATABASE_URL": url}), "check", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"CharRNN Live cannot start: {sentence}")

@@ -68,7 +68,9 @@ def found(owner: Owner, query: str) -> list[str]:
 @pytest.mark.parametrize("state", ["done", "running"])  # folded, and not yet
 class TestBoth:
     @pytest.mark.parametrize(("query", "text"), ALIKE)
-    def test_it_is_found(self, make_generation: Make, owner: Owner, state: str, query: str, text: str) -> None:
+    def test_it_is_found(
+        self, make_generation: Make, owner: Owner, state: str, query: str, text: str
+    ) -> None:
         make_generation(prompt="in the prompt: " + text, state=state)
         make_generation(prompt="in the text", text=text, state=state)
         make_generation(prompt="in neither", state=state)
@@ -76,13 +78,17 @@ class TestBoth:
         assert found(owner, query) == ["in the text", "in the prompt: " + text]
 
     @pytest.mark.parametrize(("query", "text"), UNLIKE)
-    def test_it_is_not_found(self, make_generation: Make, owner: Owner, state: str, query: str, text: str) -> None:
+    def test_it_is_not_found(
+        self, make_generation: Make, owner: Owner, state: str, query: str, text: str
+    ) -> None:
         make_generation(text=text, state=state)
         search.texts_fold()
         assert found(owner, query) == []
 
 
-def test_words_that_begin_in_the_prompt_and_end_in_the_text_are_found(make_generation: Make, owner: Owner) -> None:
+def test_words_that_begin_in_the_prompt_and_end_in_the_text_are_found(
+    make_generation: Make, owner: Owner
+) -> None:
     make_generation(prompt="It was a da", text="rk night", state="done")
     search.texts_fold()
     assert found(owner, "DARK") == ["It was a da"]
@@ -95,22 +101,37 @@ def test_what_another_wrote_is_not_found(make_generation: Make) -> None:
     assert found(Owner(visitor="b" * 32), "secret") == []
 
 
-def test_each_text_is_folded_once_and_only_after_its_end(make_generation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_text_is_folded_once_and_only_after_its_end(
+    make_generation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search, "FOLDED_AT_ONCE", 2)
     for state in ("queued", "running", "done", "cancelled", "failed"):
         make_generation(prompt="Été", text=" ÉTÉ", state=state)
     assert [search.texts_fold() for _ in range(3)] == [2, 1, 0]
     rows = dict(Generation.objects.values_list("state", "folded"))
-    assert rows == {"queued": None, "running": None, "done": "ete ete", "cancelled": "ete ete", "failed": "ete ete"}
+    assert rows == {
+        "queued": None,
+        "running": None,
+        "done": "ete ete",
+        "cancelled": "ete ete",
+        "failed": "ete ete",
+    }
 
 
-def test_a_row_that_is_read_leaves_its_folded_text_in_the_database(make_generation: Make, owner: Owner) -> None:
+def test_a_row_that_is_read_leaves_its_folded_text_in_the_database(
+    make_generation: Make, owner: Owner
+) -> None:
     made = make_generation(parent=make_generation(state="done"), state="done")
     search.texts_fold()
     row = selectors.generation_of(owner, made.pk)
     assert row
     assert row.parent
-    for read in (row, row.parent, selectors.generation_row(owner, made.pk), selectors.generation_list(owner)[0]):
+    for read in (
+        row,
+        row.parent,
+        selectors.generation_row(owner, made.pk),
+        selectors.generation_list(owner)[0],
+    ):
         assert "folded" in read.get_deferred_fields()
 
 
@@ -119,7 +140,10 @@ def test_rows_from_before_are_folded_as_the_database_is_migrated(make_generation
         make_generation(prompt="ÉTÉ", state=state)
     migration = importlib.import_module("generator.migrations.0007_search")
     migration.fold_ended(apps, SimpleNamespace(connection=connection))
-    assert dict(Generation.objects.values_list("state", "folded")) == {"done": "ete", "running": None}
+    assert dict(Generation.objects.values_list("state", "folded")) == {
+        "done": "ete",
+        "running": None,
+    }
 
 
 def test_the_admin_searches_in_the_same_way(make_generation: Make, client: Client) -> None:
@@ -127,8 +151,15 @@ def test_the_admin_searches_in_the_same_way(make_generation: Make, client: Clien
     make_generation(prompt="Un hiver", state="running")
     search.texts_fold()
     client.force_login(User.objects.create_superuser("root"))
-    for query, expected in {"ete": (True, False), "%": (True, False), "HIVER": (False, True), "": (True, True)}.items():
-        page = client.get("/admin/generator/generation/", {"q": query}, headers={"accept": "text/html"}).content.decode()
+    for query, expected in {
+        "ete": (True, False),
+        "%": (True, False),
+        "HIVER": (False, True),
+        "": (True, True),
+    }.items():
+        page = client.get(
+            "/admin/generator/generation/", {"q": query}, headers={"accept": "text/html"}
+        ).content.decode()
         assert ("Un ÉTÉ" in page, "Un hiver" in page) == expected, query
 
 

@@ -18,7 +18,11 @@ from generator.operations import supervision
 ROOT = Path(settings.BASE_DIR)
 SCRIPTS = sorted((ROOT / "static" / "js").glob("*.js"))
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-CODE = [path for folder in ("charrnn_site", "generator", "ml") for path in sorted((ROOT / folder).rglob("*.py"))]
+CODE = [
+    path
+    for folder in ("charrnn_site", "generator", "ml")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 MARKUP = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\(|new Function"
 )
@@ -30,7 +34,9 @@ UNSAFE = re.compile(
 
 def found(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
     assert paths
-    return [f"{path.name}: {match[0]}" for path in paths for match in pattern.finditer(path.read_text())]
+    return [
+        f"{path.name}: {match[0]}" for path in paths for match in pattern.finditer(path.read_text())
+    ]
 
 
 def test_scripts_make_no_markup_of_text_but_of_whole_pages_of_ours() -> None:
@@ -45,7 +51,9 @@ def test_templates_have_nothing_inline_and_escape_everything_but_djangos_own_hin
 
 
 def test_nothing_unpickles_evaluates_or_runs_a_shell() -> None:
-    allowed = re.compile(r"session\.eval|_client\(\)\.eval|shared_client\(\)\.eval|model\.eval\(")  # Redis' Lua, torch's mode
+    allowed = re.compile(
+        r"session\.eval|_client\(\)\.eval|shared_client\(\)\.eval|model\.eval\("
+    )  # Redis' Lua, torch's mode
     lines = [line for path in CODE for line in path.read_text().splitlines()]
     code = [line for line in lines if not allowed.search(line) and "torch names" not in line]
     assert [line for line in code if UNSAFE.search(line)] == []
@@ -62,16 +70,28 @@ def test_messages_between_processes_are_json() -> None:
 
 def test_secrets_are_files_of_their_user_alone(tmp_path: Path) -> None:
     folder = tmp_path / "var"
-    environment = {**os.environ, "DATA_DIR": str(folder), "SECRET_KEY": "", "PYTHON_DOTENV_DISABLED": "1"}
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(folder),
+        "SECRET_KEY": "",
+        "PYTHON_DOTENV_DISABLED": "1",
+    }
     environment["DJANGO_SETTINGS_MODULE"] = "charrnn_site.settings"
-    program = (
-        "from django.conf import settings; settings.SECRET_KEY; import json; print(json.dumps(settings.CELERY_ACCEPT_CONTENT))"
+    program = "from django.conf import settings; settings.SECRET_KEY; import json; print(json.dumps(settings.CELERY_ACCEPT_CONTENT))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["json"]
     url = supervision.redis_prepare(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()
+    }
     assert modes == {"secret-key": 0o600, "redis-url": 0o600, "redis.conf": 0o600}
     configuration = (folder / "redis.conf").read_text()
     assert "bind 127.0.0.1\n" in configuration

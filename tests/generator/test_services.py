@@ -18,7 +18,9 @@ Make = Callable[..., Generation]
 
 
 def progress(generation: Generation, text: str = "abc", attempt: int | None = None) -> Progress:
-    return Progress(generation.pk, generation.attempt if attempt is None else attempt, text, timezone.now())
+    return Progress(
+        generation.pk, generation.attempt if attempt is None else attempt, text, timezone.now()
+    )
 
 
 def fresh(generation: Generation) -> Generation:
@@ -35,7 +37,10 @@ def test_one_of_two_claims_wins(make_generation: Make) -> None:
 
 @pytest.mark.parametrize("state", ["running", "done", "cancelled", "failed"])
 def test_only_what_is_queued_is_claimed(make_generation: Make, state: str) -> None:
-    assert services.generation_claim(generation_id=make_generation(state=state).pk, worker_id="w") is None
+    assert (
+        services.generation_claim(generation_id=make_generation(state=state).pk, worker_id="w")
+        is None
+    )
 
 
 def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
@@ -50,7 +55,9 @@ def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
 def test_a_checkpoint_saves_and_tells_what_must_stop(make_generation: Make) -> None:
     going, cancelled = (make_generation(state="running", attempt=1) for _ in range(2))
     Generation.objects.filter(pk=cancelled.pk).update(cancel_requested=True)
-    assert services.generations_checkpoint([progress(going), progress(cancelled)]) == {(cancelled.pk, 1)}
+    assert services.generations_checkpoint([progress(going), progress(cancelled)]) == {
+        (cancelled.pk, 1)
+    }
     assert fresh(going).text == "abc"
 
 
@@ -66,7 +73,12 @@ def test_finishing_keeps_text_reason_and_time(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_finish(progress=progress(generation), state="done", reason="length")
     row = fresh(generation)
-    assert (row.state, row.finish_reason, row.text, row.has_ended) == ("done", "length", "abc", True)
+    assert (row.state, row.finish_reason, row.text, row.has_ended) == (
+        "done",
+        "length",
+        "abc",
+        True,
+    )
     assert row.finished_at is not None
 
 
@@ -101,12 +113,16 @@ def test_one_that_is_to_wait_is_sent_by_housekeeping_and_not_at_once(
 ) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_requeue(progress=progress(generation), after=4)
-    assert "waits for the broker" not in caplog.text  # which is away here, and would have been asked
+    assert (
+        "waits for the broker" not in caplog.text
+    )  # which is away here, and would have been asked
     row = fresh(generation)
     assert row.dispatched_at
     due = row.dispatched_at + timedelta(seconds=settings.DISPATCH_RETRY)
     assert timedelta(seconds=2) < due - clock.now() <= timedelta(seconds=4)
-    assert services.generation_requeue(progress=progress(make_generation(state="running", attempt=1)))
+    assert services.generation_requeue(
+        progress=progress(make_generation(state="running", attempt=1))
+    )
     assert "waits for the broker" in caplog.text
 
 
@@ -124,8 +140,15 @@ def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generati
         assert claimed is not None
         services.generation_attempt_failed(progress=progress(claimed), error="The model failed.")
         notes.append(fresh(generation).note)
-    assert notes[:2] == ["The model failed; trying again, 2 of 3", "The model failed; trying again, 3 of 3"]
-    assert (fresh(generation).state, fresh(generation).error, fresh(generation).attempt) == ("failed", "The model failed.", 3)
+    assert notes[:2] == [
+        "The model failed; trying again, 2 of 3",
+        "The model failed; trying again, 3 of 3",
+    ]
+    assert (fresh(generation).state, fresh(generation).error, fresh(generation).attempt) == (
+        "failed",
+        "The model failed.",
+        3,
+    )
 
 
 def test_restarts_of_workers_are_no_failures(make_generation: Make) -> None:

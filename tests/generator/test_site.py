@@ -15,7 +15,9 @@ from django.test import Client
 from charrnn_site.middleware import BasePath, SameOriginSockets
 
 
-@pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/", "/nothing/here/", "/healthz"])
+@pytest.mark.parametrize(
+    "path", ["/", "/history/", "/accounts/login/", "/nothing/here/", "/healthz"]
+)
 def test_every_answer_carries_the_policy(db: None, path: str) -> None:
     policy = Client().get(path)["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -50,8 +52,14 @@ def test_every_answer_carries_the_policy(db: None, path: str) -> None:
         ("http://", "", False),
     ],
 )
-def test_a_socket_comes_from_this_very_site(settings: Any, origin: str, host: str, allowed: bool) -> None:
-    settings.CSRF_TRUSTED_ORIGINS = ["https://desk.example", "https://*.example.org", "https://*.example.net:8443"]
+def test_a_socket_comes_from_this_very_site(
+    settings: Any, origin: str, host: str, allowed: bool
+) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = [
+        "https://desk.example",
+        "https://*.example.org",
+        "https://*.example.net:8443",
+    ]
     assert SameOriginSockets._allowed(origin, host, "ws") is allowed
 
 
@@ -76,7 +84,9 @@ async def test_a_site_below_a_path(base: str, path: str, shown: str) -> None:
     async def application(scope: dict[str, Any], *_: Any) -> None:
         scopes.append(scope)
 
-    await BasePath(application, base)({"type": "http", "path": path, "root_path": "/made-up"}, None, None)
+    await BasePath(application, base)(
+        {"type": "http", "path": path, "root_path": "/made-up"}, None, None
+    )
     assert [(scope["path"], scope["root_path"]) for scope in scopes] == [(shown, base)]
 
 
@@ -92,7 +102,9 @@ def test_pages_are_compressed_with_a_length_nobody_can_tell(db: None, path: str)
         assert answer["Content-Encoding"] == "gzip"
         assert "Accept-Encoding" in answer["Vary"]
         assert gzip.decompress(answer.content).startswith(b"<!doctype html>")
-        assert len(answer.content) < len(plain.content) * 0.6  # up to 100 bytes of it are of a random length
+        assert (
+            len(answer.content) < len(plain.content) * 0.6
+        )  # up to 100 bytes of it are of a random length
         lengths.add(len(answer.content))
     assert len(lengths) > 1
     assert "Content-Encoding" not in plain
@@ -130,6 +142,12 @@ def test_the_web_process_loads_no_model_and_no_registry_client(tmp_path: Path) -
         "import sys, charrnn_site.asgi; "
         "print([name for name in ('torch', 'onnxruntime', 'onnx', 'mlflow', 'ml') if name in sys.modules])"
     )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "charrnn_site.settings", "DATA_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "charrnn_site.settings",
+        "DATA_DIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

@@ -23,10 +23,14 @@ GOOD = {"prompt": "It was", "length": 100, "temperature": 0.7}
 
 
 def submit(client: Client, **fields: Any) -> Any:
-    return client.post("/generations/", json.dumps({**GOOD, **fields}), content_type="application/json")
+    return client.post(
+        "/generations/", json.dumps({**GOOD, **fields}), content_type="application/json"
+    )
 
 
-def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client, live: ModelVersion, owner: Owner) -> None:
+def test_a_good_submit_is_stored_and_answered_with_its_addresses(
+    client: Client, live: ModelVersion, owner: Owner
+) -> None:
     response = submit(client, top_k=20, top_p=0.9, stop=["\n\n"], seed=5, version=1)
     assert response.status_code == 201
     row = Generation.objects.get()
@@ -36,7 +40,13 @@ def test_a_good_submit_is_stored_and_answered_with_its_addresses(client: Client,
         "socket": f"/ws/generations/{row.pk}/",
         "seed": "5",
     }
-    assert (row.visitor, row.state, row.prompt, row.length, row.top_k) == (owner.visitor, "queued", "It was", 100, 20)
+    assert (row.visitor, row.state, row.prompt, row.length, row.top_k) == (
+        owner.visitor,
+        "queued",
+        "It was",
+        100,
+        20,
+    )
     assert (row.top_p, row.stop, row.seed, row.model_version) == (0.9, ["\n\n"], 5, live)
 
 
@@ -46,9 +56,14 @@ def test_an_unknown_parameter_is_named(client: Client, live: ModelVersion) -> No
     assert "temprature" in response.json()["errors"]["__all__"][0]
 
 
-def test_a_form_submit_redirects_to_the_permalink_and_keeps_line_ends_plain(live: ModelVersion) -> None:
+def test_a_form_submit_redirects_to_the_permalink_and_keeps_line_ends_plain(
+    live: ModelVersion,
+) -> None:
     browser = Client()
-    response = browser.post("/generations/", {"prompt": "one\r\ntwo", "length": "50", "temperature": "0.5", "stop": "a\r\n\r\nb"})
+    response = browser.post(
+        "/generations/",
+        {"prompt": "one\r\ntwo", "length": "50", "temperature": "0.5", "stop": "a\r\n\r\nb"},
+    )
     row = Generation.objects.get()
     assert (response.status_code, response["Location"]) == (302, f"/generations/{row.pk}/")
     assert (row.prompt, row.stop) == ("one\ntwo", ["a", "b"])
@@ -92,12 +107,18 @@ def test_the_same_client_key_for_another_text_is_409_and_says_so(
     first = submit(client, client_key="once")
     other = submit(client, client_key="once", **changed)
     assert (first.status_code, other.status_code, "Retry-After" in other) == (201, 409, False)
-    assert other.json()["errors"]["__all__"] == ["This form has made another text already. Send it again to make this one, too."]
+    assert other.json()["errors"]["__all__"] == [
+        "This form has made another text already. Send it again to make this one, too."
+    ]
     assert submit(client, client_key="once").json()["id"] == first.json()["id"]
-    page = client.post("/generations/", {**GOOD, **changed, "client_key": "once"}, headers={"accept": "text/html"})
+    page = client.post(
+        "/generations/", {**GOOD, **changed, "client_key": "once"}, headers={"accept": "text/html"}
+    )
     assert (page.status_code, "Send it again" in page.text) == (409, True)
     (key,) = set(re.findall(r'name="client_key" value="([^"]+)"', page.text))
-    again = client.post("/generations/", {**GOOD, **changed, "client_key": key}, headers={"accept": "text/html"})
+    again = client.post(
+        "/generations/", {**GOOD, **changed, "client_key": key}, headers={"accept": "text/html"}
+    )
     assert (again.status_code, Generation.objects.count()) == (302, 2)
 
 
@@ -107,7 +128,9 @@ def test_a_chosen_version_is_pinned(client: Client, live: ModelVersion) -> None:
     assert Generation.objects.get().model_version == other
 
 
-def test_more_than_the_limit_under_way_is_429_with_retry_after(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_more_than_the_limit_under_way_is_429_with_retry_after(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_MAX_ACTIVE = 2
     assert [submit(client).status_code for _ in range(3)] == [201, 201, 429]
     refused = submit(client)
@@ -115,7 +138,9 @@ def test_more_than_the_limit_under_way_is_429_with_retry_after(client: Client, l
     assert "2 texts" in refused.json()["errors"]["__all__"][0]
 
 
-def test_a_full_queue_is_503_with_retry_after(client: Client, stranger: Client, live: ModelVersion, settings: Any) -> None:
+def test_a_full_queue_is_503_with_retry_after(
+    client: Client, stranger: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.QUEUE_MAX_LENGTH = 1
     assert submit(stranger).status_code == 201
     refused = submit(client)
@@ -140,7 +165,11 @@ def test_a_body_that_is_too_large_is_400_as_json_and_one_line_in_the_log(
 
 
 def test_head_is_a_get_without_a_body(client: Client, live: ModelVersion) -> None:
-    assert [client.head(path).status_code for path in ("/", "/history/", "/healthz")] == [200, 200, 200]
+    assert [client.head(path).status_code for path in ("/", "/history/", "/healthz")] == [
+        200,
+        200,
+        200,
+    ]
 
 
 def age(submits: Any, seconds: float) -> None:
@@ -160,7 +189,9 @@ def test_more_than_the_limit_a_minute_is_429_until_the_oldest_is_a_minute_old(
     assert [submit(client).status_code for _ in range(2)] == [201, 429]
 
 
-def test_deleting_texts_is_no_way_around_the_limit_a_minute(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_deleting_texts_is_no_way_around_the_limit_a_minute(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 2
     for _ in range(2):
         client.post(f"{submit(client).json()['url']}delete/")
@@ -188,19 +219,25 @@ def test_what_was_refused_does_not_count_and_rows_of_the_last_minute_go(
     assert Submit.objects.count() == 1
 
 
-def test_a_repeated_submit_is_answered_even_above_the_limit(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_a_repeated_submit_is_answered_even_above_the_limit(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 1
     first, second = (submit(client, client_key="once") for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_the_limit_of_one_is_not_that_of_another(client: Client, stranger: Client, live: ModelVersion, settings: Any) -> None:
+def test_the_limit_of_one_is_not_that_of_another(
+    client: Client, stranger: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 1
     assert [submit(who).status_code for who in (client, client, stranger)] == [201, 429, 201]
 
 
-def test_again_obeys_the_same_limits_and_keeps_its_parameters(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_again_obeys_the_same_limits_and_keeps_its_parameters(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 1
     url = submit(client, prompt="Keep me, too", length=77).json()["url"]
     refused = client.post(f"{url}again/", {"seed": "new"})
@@ -212,9 +249,14 @@ def test_again_obeys_the_same_limits_and_keeps_its_parameters(client: Client, li
     assert re.search(r"within a minute.* Try again in \d+ seconds\.", page.text)
 
 
-def test_again_with_the_same_client_key_makes_one_generation(client: Client, live: ModelVersion) -> None:
+def test_again_with_the_same_client_key_makes_one_generation(
+    client: Client, live: ModelVersion
+) -> None:
     url = submit(client).json()["url"]
-    first, second = (client.post(f"{url}again/", {"seed": "new", "client_key": "k"}).json()["id"] for _ in range(2))
+    first, second = (
+        client.post(f"{url}again/", {"seed": "new", "client_key": "k"}).json()["id"]
+        for _ in range(2)
+    )
     other = client.post(f"{url}again/", {"seed": "new", "client_key": "l"}).json()["id"]
     assert first == second != other
     assert client.post(f"{url}again/", {"seed": "same", "client_key": "k"}).status_code == 409
@@ -222,9 +264,14 @@ def test_again_with_the_same_client_key_makes_one_generation(client: Client, liv
     assert Generation.objects.count() == 3
 
 
-def test_a_submit_without_a_cookie_makes_a_visitor_whatever_its_answer(live: ModelVersion, settings: Any) -> None:
+def test_a_submit_without_a_cookie_makes_a_visitor_whatever_its_answer(
+    live: ModelVersion, settings: Any
+) -> None:
     settings.QUEUE_MAX_LENGTH = 1
-    answers = [submit(Client(headers={"accept": "application/json"}), length=length) for length in (0, 10, 10)]
+    answers = [
+        submit(Client(headers={"accept": "application/json"}), length=length)
+        for length in (0, 10, 10)
+    ]
     assert [answer.status_code for answer in answers] == [400, 201, 503]
     assert [settings.VISITOR_COOKIE_NAME in answer.cookies for answer in answers] == [True] * 3
     assert not Session.objects.exists()
@@ -255,7 +302,9 @@ def test_a_busy_database_is_503_with_a_sentence_and_no_traceback(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(live: ModelVersion) -> None:
+def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(
+    live: ModelVersion,
+) -> None:
     def locked(execute: Any, sql: str, *rest: Any) -> Any:
         if "django_session" in sql:
             raise locked_error()
@@ -264,11 +313,15 @@ def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(live: 
     User.objects.create_user("ada", password="a-long-enough-one")
     browser = Client(headers={"accept": "application/json"}, raise_request_exception=False)
     with connection.execute_wrapper(locked):
-        answer = browser.post("/accounts/login/", {"username": "ada", "password": "a-long-enough-one"})
+        answer = browser.post(
+            "/accounts/login/", {"username": "ada", "password": "a-long-enough-one"}
+        )
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
 
 
-def test_a_refusal_names_the_texts_that_run_with_their_stop(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_a_refusal_names_the_texts_that_run_with_their_stop(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_MAX_ACTIVE = 3
     ids = [submit(client, prompt=prompt).json()["id"] for prompt in ("first", "x" * 100, "third")]
     refused = submit(client)
@@ -280,16 +333,22 @@ def test_a_refusal_names_the_texts_that_run_with_their_stop(client: Client, live
         Generation.objects.filter(pk=row["id"]).update(state="running")
         assert client.post(row["cancel"]).status_code == 202
     settings.OWNER_MAX_ACTIVE = 2
-    assert [row["id"] for row in submit(client).json()["active"]] == ids[1:]  # the first is being stopped
+    assert [row["id"] for row in submit(client).json()["active"]] == ids[
+        1:
+    ]  # the first is being stopped
 
 
-def test_a_full_house_names_nobodys_texts(client: Client, stranger: Client, live: ModelVersion, settings: Any) -> None:
+def test_a_full_house_names_nobodys_texts(
+    client: Client, stranger: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.QUEUE_MAX_LENGTH = 2
     assert [submit(stranger).status_code, submit(client).status_code] == [201, 201]
     assert "active" not in submit(client).json()
 
 
-def test_stopping_one_from_the_refused_page_brings_the_desk_back_filled_in(live: ModelVersion, settings: Any) -> None:
+def test_stopping_one_from_the_refused_page_brings_the_desk_back_filled_in(
+    live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_MAX_ACTIVE = 1
     browser = Client()
     form = {"prompt": "Keep <me>", "length": "77", "temperature": "0.5"}

@@ -24,7 +24,9 @@ def test_an_installed_redis_is_preferred_to_valkey_and_to_the_one_in_the_wheel(
         assert supervision.redis_server() == str(program)
 
 
-def test_without_any_redis_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_redis_the_remedy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NotPossible, match="install redis-server or valkey, or set REDIS_URL"):
@@ -42,7 +44,9 @@ def test_the_address_of_redis_is_kept_while_its_port_is_free(tmp_path: Path) -> 
 
 
 def test_a_folder_is_locked_once_and_the_second_learns_the_address(tmp_path: Path) -> None:
-    refused = pytest.raises(NotPossible, match=r"already runs on .*, at http://127\.0\.0\.1:8000/; stop it first")
+    refused = pytest.raises(
+        NotPossible, match=r"already runs on .*, at http://127\.0\.0\.1:8000/; stop it first"
+    )
     with state_folder.lock(tmp_path, "http://127.0.0.1:8000/"), refused:
         state_folder.lock(tmp_path, "http://127.0.0.1:9000/")
     state_folder.lock(tmp_path, "http://127.0.0.1:9000/").close()
@@ -54,7 +58,10 @@ def test_a_folder_open_to_others_is_closed_with_the_databases_inside(tmp_path: P
     for name in ("db.sqlite3", "db.sqlite3-wal", "mlflow.db"):
         (folder / name).touch(0o644)
     folder.chmod(0o755)
-    assert state_folder.close_to_others(folder) == (True, f"{folder} is closed to other users now; its mode was 755")
+    assert state_folder.close_to_others(folder) == (
+        True,
+        f"{folder} is closed to other users now; its mode was 755",
+    )
     assert {entry.stat().st_mode & 0o777 for entry in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
     assert state_folder.close_to_others(folder) == (True, "")
@@ -72,10 +79,15 @@ def test_a_folder_that_many_use_stays_as_it_is_and_that_is_said(tmp_path: Path) 
     assert (folder / "db.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_folder_of_another_user_stays_as_it_is_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_stays_as_it_is_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
-    assert state_folder.close_to_others(tmp_path) == (False, f"{tmp_path} belongs to another user ({tmp_path.owner()})")
+    assert state_folder.close_to_others(tmp_path) == (
+        False,
+        f"{tmp_path} belongs to another user ({tmp_path.owner()})",
+    )
 
 
 def test_a_free_port_is_no_problem() -> None:
@@ -86,12 +98,16 @@ def test_a_free_port_is_no_problem() -> None:
 def test_a_port_in_use_is_named_with_another(listens_on: str) -> None:
     with socket.create_server((listens_on, 0)) as other:
         port = other.getsockname()[1]
-        assert supervision.port_problem("127.0.0.1", port).startswith(f"Port {port} is in use on 127.0.0.1; stop")
+        assert supervision.port_problem("127.0.0.1", port).startswith(
+            f"Port {port} is in use on 127.0.0.1; stop"
+        )
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_is_not_ours(host: str) -> None:
-    assert supervision.port_problem(host, 8000).startswith(f"Nothing can listen on {host} port 8000")
+    assert supervision.port_problem(host, 8000).startswith(
+        f"Nothing can listen on {host} port 8000"
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +126,9 @@ def test_the_address_shown_is_one_that_can_be_opened(host: str, address: str) ->
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of processes whose state folder has a space in its name."""
-    return processes.environment(os.environ, data_dir=tmp_path / "my state", host="::1", port=8123, max_streams=7)
+    return processes.environment(
+        os.environ, data_dir=tmp_path / "my state", host="::1", port=8123, max_streams=7
+    )
 
 
 def test_every_program_has_a_command_line(environment: dict[str, str]) -> None:

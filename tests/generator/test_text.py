@@ -27,7 +27,9 @@ def submit_page(client: Client, **fields: str) -> Any:
 
 
 def submit_json(client: Client, **fields: Any) -> Any:
-    return client.post("/generations/", json.dumps({"length": 20, **fields}), content_type="application/json")
+    return client.post(
+        "/generations/", json.dumps({"length": 20, **fields}), content_type="application/json"
+    )
 
 
 @pytest.mark.parametrize("submit", [submit_page, submit_json])
@@ -46,7 +48,10 @@ def test_a_line_break_counts_as_one_character_of_a_prompt(
 def test_a_line_break_counts_as_one_character_of_a_stop_string_and_of_a_key(
     client: Client, live: ModelVersion, line_break: str
 ) -> None:
-    assert submit_json(client, stop=[line_break * 40], client_key=f"a{line_break * 62}b").status_code == 201
+    assert (
+        submit_json(client, stop=[line_break * 40], client_key=f"a{line_break * 62}b").status_code
+        == 201
+    )
     row = Generation.objects.get()
     assert (row.stop, row.client_key) == (["\n" * 40], f"a{chr(10) * 62}b")
     assert submit_json(client, stop=[line_break * 41]).status_code == 400
@@ -57,7 +62,11 @@ def test_a_line_break_counts_as_one_character_of_a_stop_string_and_of_a_key(
 def test_a_line_break_is_one_however_it_is_written(text: str) -> None:
     plain = plain_newlines(text)
     assert "\r" not in plain
-    assert plain == plain_newlines(plain.replace("\n", "\r\n")) == plain_newlines(plain.replace("\n", "\r"))
+    assert (
+        plain
+        == plain_newlines(plain.replace("\n", "\r\n"))
+        == plain_newlines(plain.replace("\n", "\r"))
+    )
 
 
 def test_what_only_looks_like_a_line_break_stays() -> None:
@@ -77,7 +86,9 @@ def test_stop_strings_survive_the_page(stops: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ["\\", "a\\", "\\x", "\\N", "\\ n", "\\\\\\"])
-def test_a_backslash_that_means_nothing_is_refused_in_words(client: Client, live: ModelVersion, line: str) -> None:
+def test_a_backslash_that_means_nothing_is_refused_in_words(
+    client: Client, live: ModelVersion, line: str
+) -> None:
     refused = submit_page(client, stop=line)
     assert refused.status_code == 400
     assert refused.json()["errors"]["stop"] == [
@@ -96,14 +107,18 @@ def desk_fields(client: Client, address: str) -> dict[str, str]:
     return {**SENT, "stop": html.unescape(stop[1]).replace("\n", "\r\n")}
 
 
-def test_edit_and_run_asks_for_the_same_stop_strings(client: Client, make_generation: Callable[..., Generation]) -> None:
+def test_edit_and_run_asks_for_the_same_stop_strings(
+    client: Client, make_generation: Callable[..., Generation]
+) -> None:
     first = make_generation(stop=STOPS, state="done")
     fields = desk_fields(client, f"/?from={first.pk}")
     assert submit_page(client, **fields).status_code == 201
     assert Generation.objects.exclude(pk=first.pk).get().stop == STOPS
 
 
-def test_replay_and_the_export_keep_stop_strings(client: Client, make_generation: Callable[..., Generation]) -> None:
+def test_replay_and_the_export_keep_stop_strings(
+    client: Client, make_generation: Callable[..., Generation]
+) -> None:
     first = make_generation(stop=STOPS, state="done")
     replay = client.post(f"{first.get_absolute_url()}again/", {"seed": "same"}).json()
     assert Generation.objects.get(pk=replay["id"]).stop == STOPS
@@ -115,22 +130,35 @@ def test_replay_and_the_export_keep_stop_strings(client: Client, make_generation
 def test_a_text_s_own_page_shows_stop_strings_as_they_are_typed(
     client: Client, make_generation: Callable[..., Generation]
 ) -> None:
-    page = client.get(make_generation(stop=STOPS).get_absolute_url(), headers={"accept": "text/html"}).content.decode()
-    shown = [html.unescape(code) for code in re.findall(r'<code><bdi class="glyph">(.*?)</bdi></code>', page, re.DOTALL)]
+    page = client.get(
+        make_generation(stop=STOPS).get_absolute_url(), headers={"accept": "text/html"}
+    ).content.decode()
+    shown = [
+        html.unescape(code)
+        for code in re.findall(r'<code><bdi class="glyph">(.*?)</bdi></code>', page, re.DOTALL)
+    ]
     assert shown == ["\\n\\n", "a\\\\nb", "\\\\", " x ", "<b>", "été\\n"]
 
 
 @pytest.mark.parametrize("odd", [0, None, [], 1.5, {"a": "b"}])
-def test_what_is_no_string_is_refused_on_a_page_too(client: Client, live: ModelVersion, odd: Any) -> None:
+def test_what_is_no_string_is_refused_on_a_page_too(
+    client: Client, live: ModelVersion, odd: Any
+) -> None:
     body = json.dumps({"length": 20, "stop": ["kept\n", odd]})
-    page = client.post("/generations/", body, content_type="application/json", headers={"accept": "text/html"})
+    page = client.post(
+        "/generations/", body, content_type="application/json", headers={"accept": "text/html"}
+    )
     assert page.status_code == 400
     assert ">\nkept\\n</textarea>" in page.content.decode()
 
 
-def test_a_list_that_is_refused_comes_back_as_lines(client: Client, live: ModelVersion, settings: Any) -> None:
+def test_a_list_that_is_refused_comes_back_as_lines(
+    client: Client, live: ModelVersion, settings: Any
+) -> None:
     settings.OWNER_MAX_ACTIVE = 0
     body = json.dumps({"length": 20, "stop": ["a\nb", "c"]})
-    page = client.post("/generations/", body, content_type="application/json", headers={"accept": "text/html"})
+    page = client.post(
+        "/generations/", body, content_type="application/json", headers={"accept": "text/html"}
+    )
     assert page.status_code == 429
     assert ">\na\\nb\nc</textarea>" in page.content.decode()

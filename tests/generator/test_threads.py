@@ -16,7 +16,9 @@ from generator.threads import BATCH, Batched
 Make = Callable[..., Generation]
 
 
-def test_of_many_rows_each_owner_gets_theirs_and_its_place(make_generation: Make, owner: Owner) -> None:
+def test_of_many_rows_each_owner_gets_theirs_and_its_place(
+    make_generation: Make, owner: Owner
+) -> None:
     other = Owner(visitor="b" * 32)
     mine, running = make_generation(), make_generation(state="running")
     theirs, last = make_generation(visitor=other.visitor), make_generation()

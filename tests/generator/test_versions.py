@@ -86,7 +86,9 @@ def test_a_done_promotion_switches_and_closes(live: ModelVersion, promoter: User
 
 
 def test_a_refused_promotion_leaves_the_live_version(live: ModelVersion, promoter: User) -> None:
-    promotion = Promotion.objects.create(requested_by=promoter, from_version=live, to_version=make_version(2))
+    promotion = Promotion.objects.create(
+        requested_by=promoter, from_version=live, to_version=make_version(2)
+    )
     versions.promotion_refuse(promotion=promotion, evidence="NaN weights")
     versions.promotion_refuse(promotion=promotion, evidence="a second time")
     promotion.refresh_from_db()
@@ -98,12 +100,17 @@ def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: Use
     other = make_version(2)
     first = Promotion.objects.create(requested_by=promoter, to_version=other)
     assert versions.promotion_request(version=other, user=promoter) == first  # a second click
-    for version, user in ((make_version(3), promoter), (other, User.objects.create_user("somebody else"))):
+    for version, user in (
+        (make_version(3), promoter),
+        (other, User.objects.create_user("somebody else")),
+    ):
         with pytest.raises(versions.PromotionConflict):
             versions.promotion_request(version=version, user=user)
 
 
-def test_a_switch_that_was_lost_on_the_way_blocks_no_other(live: ModelVersion, promoter: User) -> None:
+def test_a_switch_that_was_lost_on_the_way_blocks_no_other(
+    live: ModelVersion, promoter: User
+) -> None:
     other = make_version(2)
     lost = Promotion.objects.create(requested_by=promoter, to_version=other)
     Promotion.objects.update(created_at=timezone.now() - 2 * versions.PROMOTION_TIMEOUT)
@@ -112,7 +119,9 @@ def test_a_switch_that_was_lost_on_the_way_blocks_no_other(live: ModelVersion, p
     assert lost.outcome == "refused"
 
 
-def test_without_a_broker_a_switch_is_refused_with_the_reason(live: ModelVersion, promoter: User) -> None:
+def test_without_a_broker_a_switch_is_refused_with_the_reason(
+    live: ModelVersion, promoter: User
+) -> None:
     page = make_live(signed_in(promoter), make_version(2))
     assert "The broker could not be reached." in page.content.decode()
     assert Promotion.objects.get().outcome == "refused"
@@ -141,9 +150,16 @@ def test_admin_rows_are_read_only(live: ModelVersion, admin_client: Client, mode
     assert admin_client.get(f"/admin/generator/{model}/add/").status_code == 403
 
 
-def test_a_generation_can_be_looked_at_but_not_changed(admin_client: Client, make_generation: Any) -> None:
+def test_a_generation_can_be_looked_at_but_not_changed(
+    admin_client: Client, make_generation: Any
+) -> None:
     generation = make_generation(text="what was written")
     url = f"/admin/generator/generation/{generation.pk}/change/"
     assert b"what was written" in admin_client.get(url).content
     assert admin_client.post(url, {"text": "forged"}).status_code == 403
-    assert admin_client.post(f"/admin/generator/generation/{generation.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert (
+        admin_client.post(
+            f"/admin/generator/generation/{generation.pk}/delete/", {"post": "yes"}
+        ).status_code
+        == 403
+    )

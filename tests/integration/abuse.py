@@ -1,8 +1,8 @@
 """What every list of bad input shows besides its answers: they come in time, nothing breaks, nothing grows.
 
-A case has ended well when its answer came in time, only rows that may be stored were, the logs of web and worker show no
-traceback, both are the processes they were, and somebody else's good request is served right after. When the whole list is
-through, both have given back the memory it took.
+A case has ended well when its answer came in time, only rows that may be stored were, the logs of
+web and worker show no traceback, both are the processes they were, and somebody else's good request
+is served right after. When the whole list is through, both have given back the memory it took.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Self
 
 from tests.stack import Stack, resident, wait_until
 
-SHOULD, MUST = 1.0, 5.0  # seconds to an answer: what is stated, and what a machine out of breath is allowed
+SHOULD, MUST = (
+    1.0,
+    5.0,
+)  # seconds to an answer: what is stated, and what a machine out of breath is allowed
 GROWTH_STATED, GROWTH_ALLOWED = 1.10, 1.25  # of memory, a minute after the list
 PATIENCE = 60.0
 GENERATIONS = "SELECT COUNT(*) AS n FROM generator_generation"
@@ -26,7 +29,11 @@ def good_request(stack: Stack) -> None:
     """Submit as a new visitor and wait for the whole text."""
     visitor = stack.visitor()
     url = visitor.submit(length=20)["url"]
-    row = wait_until(lambda: (row := visitor.get(f"{url}export.json").json())["state"] == "done" and row, "a good text", 20)
+    row = wait_until(
+        lambda: (row := visitor.get(f"{url}export.json").json())["state"] == "done" and row,
+        "a good text",
+        20,
+    )
     assert len(row["text"]) == 20
 
 
@@ -53,7 +60,10 @@ class Abuse:
     @contextmanager
     def case(self, name: str, *, stores: int = 0) -> Iterator[None]:
         """Time what the block does, and look around after it. `stores` is how many generations it may leave."""
-        rows, marks = self._rows(), {process: self._log(process).stat().st_size for process in WATCHED}
+        rows, marks = (
+            self._rows(),
+            {process: self._log(process).stat().st_size for process in WATCHED},
+        )
         begun = time.monotonic()
         yield
         self._seconds[name] = time.monotonic() - begun
@@ -61,7 +71,9 @@ class Abuse:
         assert self._rows() == rows + stores
         good_request(self.stack)
         for process, mark in marks.items():
-            assert "Traceback" not in self._log(process).read_bytes()[mark:].decode(errors="replace"), self.stack.logs(process)
+            assert "Traceback" not in self._log(process).read_bytes()[mark:].decode(
+                errors="replace"
+            ), self.stack.logs(process)
             assert self.stack.is_running(process), self.stack.logs(process)
         assert {process: self.stack.pid(process) for process in WATCHED} == self._pids
 
@@ -76,14 +88,19 @@ class Abuse:
         if seconds:
             slowest = max(self._seconds, key=lambda name: self._seconds[name])
             late = sum(value > SHOULD for value in seconds)
-            print(f"\n{self.name}: {len(seconds)} cases, median {seconds[len(seconds) // 2] * 1000:.0f} ms,", end=" ")
+            print(
+                f"\n{self.name}: {len(seconds)} cases, median {seconds[len(seconds) // 2] * 1000:.0f} ms,",
+                end=" ",
+            )
             print(f"slowest {seconds[-1] * 1000:.0f} ms ({slowest}), {late} above {SHOULD:.0f} s")
 
     def _expect_memory_back(self) -> None:
         begun = time.monotonic()
         for name, before in self._before.items():
             now = wait_until(
-                lambda pid=self._pids[name], most=before * GROWTH_ALLOWED: (held := resident(pid)) <= most and held,  # type: ignore[misc]
+                lambda pid=self._pids[name], most=before * GROWTH_ALLOWED: (
+                    (held := resident(pid)) <= most and held
+                ),  # type: ignore[misc]
                 f"{name} gives back what {self.name} took; it had {before:.0f} MiB",
                 PATIENCE,
             )

@@ -76,19 +76,34 @@ def test_of_200_submits_at_once_exactly_the_limit_of_a_minute_is_accepted(make_s
     stack = make_stack(*EVERYTHING, OWNER_MAX_ACTIVE="1000", OWNER_SUBMITS_PER_MINUTE="31")
     visitor = known(stack)
     answers = ask_at_once([visitor], AT_ONCE)
-    slowest, middle = max(a.elapsed for a in answers), sorted(a.elapsed for a in answers)[AT_ONCE // 2]
-    print(f"\n{AT_ONCE} submits at once: half within {middle.total_seconds():.2f} s, all within {slowest.total_seconds():.2f} s")
+    slowest, middle = (
+        max(a.elapsed for a in answers),
+        sorted(a.elapsed for a in answers)[AT_ONCE // 2],
+    )
+    print(
+        f"\n{AT_ONCE} submits at once: half within {middle.total_seconds():.2f} s, all within {slowest.total_seconds():.2f} s"
+    )
     assert counted(answers) == {201: 30, 429: AT_ONCE - 30}
     assert_sound(stack)
     other = stack.visitor()
     assert asyncio.run(other.frames(other.submit(length=50)["id"]))[-1]["state"] == "done"
     wait_until(
-        lambda: [row["n"] for row in stack.rows("SELECT count(*) AS n FROM generator_generation WHERE state = 'done'")] == [32],
+        lambda: (
+            [
+                row["n"]
+                for row in stack.rows(
+                    "SELECT count(*) AS n FROM generator_generation WHERE state = 'done'"
+                )
+            ]
+            == [32]
+        ),
         "every accepted text is written",
     )
 
 
-def test_of_200_submits_at_once_only_those_that_may_be_under_way_are_accepted(make_stack: Make) -> None:
+def test_of_200_submits_at_once_only_those_that_may_be_under_way_are_accepted(
+    make_stack: Make,
+) -> None:
     stack = make_stack("redis", "web")  # nothing is written, so nothing ends
     visitor = stack.visitor()
     visitor.submit()
@@ -96,13 +111,16 @@ def test_of_200_submits_at_once_only_those_that_may_be_under_way_are_accepted(ma
     assert_sound(stack)
     stack.start("worker", "housekeeping", "beat")
     wait_until(
-        lambda: not stack.rows("SELECT 1 FROM generator_generation WHERE state != 'done'"), "the four that were accepted end"
+        lambda: not stack.rows("SELECT 1 FROM generator_generation WHERE state != 'done'"),
+        "the four that were accepted end",
     )
     assert ask(visitor).status_code == 201
 
 
 def test_an_address_has_a_limit_of_its_own_that_refusals_do_not_use_up(make_stack: Make) -> None:
-    stack = make_stack("redis", "web", OWNER_MAX_ACTIVE="10", ADDRESS_SUBMITS_PER_MINUTE="41", TRUSTED_PROXIES="1")
+    stack = make_stack(
+        "redis", "web", OWNER_MAX_ACTIVE="10", ADDRESS_SUBMITS_PER_MINUTE="41", TRUSTED_PROXIES="1"
+    )
     greedy = stack.visitor()
     greedy.submit()
     assert counted(ask_at_once([greedy], 60)) == {201: 9, 429: 51}
@@ -120,7 +138,9 @@ def test_a_full_queue_is_503_and_what_was_accepted_is_written(make_stack: Make) 
     assert counted(ask_at_once(visitors, 1)) == {201: 20, 503: 10}
     assert_sound(stack)
     stack.start("worker", "housekeeping", "beat")
-    done = "SELECT count(*) AS n FROM generator_generation WHERE state = 'done' AND length(text) = 50"
+    done = (
+        "SELECT count(*) AS n FROM generator_generation WHERE state = 'done' AND length(text) = 50"
+    )
     wait_until(lambda: stack.rows(done)[0]["n"] == 20, "the twenty that were accepted are written")
     assert ask(visitors[0]).status_code == 201
 
@@ -137,7 +157,9 @@ def test_without_redis_addresses_are_let_in_and_the_limits_of_rows_hold(make_sta
 @contextlib.contextmanager
 def write_lock(stack: Stack) -> Iterator[None]:
     """Hold the database's write lock, as a long transaction of another process would."""
-    with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)) as database:
+    with contextlib.closing(
+        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)
+    ) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
         database.execute("ROLLBACK")
@@ -161,20 +183,31 @@ def test_a_locked_database_is_waited_for_and_then_answered_503(make_stack: Make)
     assert_sound(stack)
 
 
-async def test_a_fault_in_a_query_is_an_error_with_its_traceback_and_not_called_busy(make_stack: Make) -> None:
+async def test_a_fault_in_a_query_is_an_error_with_its_traceback_and_not_called_busy(
+    make_stack: Make,
+) -> None:
     stack = make_stack("redis", "web")
     visitor = known(stack)
     accepted = visitor.submit()
     async with visitor.socket(accepted["id"]) as open_one:
         assert json.loads(await open_one.recv())["type"] == "snapshot"
-        with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20)) as database:
+        with contextlib.closing(
+            sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20)
+        ) as database:
             database.execute("ALTER TABLE generator_generation RENAME COLUMN attempt TO attempts")
-        assert [visitor.get(path).status_code for path in ("/history/", accepted["url"])] == [500, 500]
+        assert [visitor.get(path).status_code for path in ("/history/", accepted["url"])] == [
+            500,
+            500,
+        ]
         assert ask(visitor).status_code == 500
         async with visitor.socket(accepted["id"]) as socket:
             await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 1011
-        wait_until(lambda: "the quiet check failed" in stack.logs("web", 1000), "a socket that was open notices it", 10)
+        wait_until(
+            lambda: "the quiet check failed" in stack.logs("web", 1000),
+            "a socket that was open notices it",
+            10,
+        )
     log = stack.logs("web", 1000)
     assert log.count("Traceback") >= 5
     assert "no such column: generator_generation.attempt" in log
@@ -203,7 +236,9 @@ async def opened() -> AsyncIterator[Open]:
     await asyncio.gather(*(socket.close() for socket in sockets))
 
 
-async def until_opened(opened: Open, visitor: Visitor, generation_id: str, patience: float) -> ClientConnection:
+async def until_opened(
+    opened: Open, visitor: Visitor, generation_id: str, patience: float
+) -> ClientConnection:
     async with asyncio.timeout(patience):
         while True:
             if socket := await opened(visitor, generation_id):
@@ -211,14 +246,24 @@ async def until_opened(opened: Open, visitor: Visitor, generation_id: str, patie
             await asyncio.sleep(0.2)
 
 
-async def test_sockets_of_a_visitor_are_limited_and_places_come_back(make_stack: Make, opened: Open) -> None:
+async def test_sockets_of_a_visitor_are_limited_and_places_come_back(
+    make_stack: Make, opened: Open
+) -> None:
     stack = make_stack("redis", "web", OWNER_MAX_SOCKETS="5", ADDRESS_MAX_SOCKETS="7")
     visitor, other = stack.visitor(), stack.visitor()
     mine, theirs = visitor.submit()["id"], other.submit()["id"]
 
-    sockets = [socket for socket in await asyncio.gather(*(opened(visitor, mine) for _ in range(30))) if socket]
+    sockets = [
+        socket
+        for socket in await asyncio.gather(*(opened(visitor, mine) for _ in range(30)))
+        if socket
+    ]
     assert len(sockets) == 5
-    others = [socket for socket in await asyncio.gather(*(opened(other, theirs) for _ in range(4))) if socket]
+    others = [
+        socket
+        for socket in await asyncio.gather(*(opened(other, theirs) for _ in range(4)))
+        if socket
+    ]
     assert len(others) == 2, "the address has two more"
 
     await others[0].close()
@@ -229,25 +274,37 @@ async def test_sockets_of_a_visitor_are_limited_and_places_come_back(make_stack:
 
     with Redis.from_url(stack.redis_url) as client:
         client.flushall()  # places are renewed in it
-        wait_until(lambda: sum(client.zcard(key) for key in client.keys("charrnn:sockets:visitor:*")) == 7, "renewed", 15)
+        wait_until(
+            lambda: sum(client.zcard(key) for key in client.keys("charrnn:sockets:visitor:*")) == 7,
+            "renewed",
+            15,
+        )
     assert await opened(visitor, mine) is None
     assert_sound(stack)
 
 
-async def test_a_killed_web_process_takes_its_places_along_and_another_one_does_not(make_stack: Make, opened: Open) -> None:
+async def test_a_killed_web_process_takes_its_places_along_and_another_one_does_not(
+    make_stack: Make, opened: Open
+) -> None:
     stack = make_stack("redis", "web", OWNER_MAX_SOCKETS="3")
     visitor = stack.visitor()
     generation_id = visitor.submit()["id"]
     assert None not in [await opened(visitor, generation_id) for _ in range(2)]
-    with Redis.from_url(stack.redis_url) as client:  # a place that a web process of another machine gave away
+    with Redis.from_url(
+        stack.redis_url
+    ) as client:  # a place that a web process of another machine gave away
         [key] = client.keys("charrnn:sockets:visitor:*")
         client.zadd(key, {"elsewhere:8000|1|1": time.time() * 1000})
         client.hset("charrnn:seats", "elsewhere:8000", "1")
     assert await opened(visitor, generation_id) is None
     await asyncio.to_thread(stack.kill, "web")
     stack.start("web")
-    assert None not in [await opened(visitor, generation_id) for _ in range(2)], "they came back sooner than a lease ends"
-    assert await opened(visitor, generation_id) is None, "and the other machine's place still counts"
+    assert None not in [await opened(visitor, generation_id) for _ in range(2)], (
+        "they came back sooner than a lease ends"
+    )
+    assert await opened(visitor, generation_id) is None, (
+        "and the other machine's place still counts"
+    )
 
 
 async def test_without_redis_sockets_are_not_limited(make_stack: Make, opened: Open) -> None:
@@ -261,20 +318,34 @@ async def test_without_redis_sockets_are_not_limited(make_stack: Make, opened: O
 async def test_a_socket_may_come_from_an_origin_named_with_a_star(make_stack: Make) -> None:
     stack = make_stack("redis", "web", CSRF_TRUSTED_ORIGINS="https://*.example.org")
     visitor = stack.visitor()
-    async with visitor.socket(visitor.submit()["id"], origin="https://pen.write.example.org") as socket:
+    async with visitor.socket(
+        visitor.submit()["id"], origin="https://pen.write.example.org"
+    ) as socket:
         assert json.loads(await socket.recv())["type"] == "snapshot"
 
 
 def test_passwords_can_be_guessed_only_so_often_from_one_address(make_stack: Make) -> None:
     stack = make_stack("redis", "web", ADDRESS_SIGN_INS_PER_MINUTE="4", TRUSTED_PROXIES="1")
-    right, wrong = {"username": "reader", "password": "a-long-enough-one"}, {"username": "reader", "password": "another-one"}
+    right, wrong = (
+        {"username": "reader", "password": "a-long-enough-one"},
+        {"username": "reader", "password": "another-one"},
+    )
     stack.visitor().post(
-        "/accounts/signup/", {"username": "reader"} | dict.fromkeys(("password1", "password2"), right["password"])
+        "/accounts/signup/",
+        {"username": "reader"} | dict.fromkeys(("password1", "password2"), right["password"]),
     )
 
     def sign_in(fields: dict[str, str], address: str, path: str = "/accounts/login/") -> str:
-        answer = stack.visitor().post(path, fields, headers={"X-Forwarded-For": address}, allow_redirects=False)
-        return "in" if answer.status_code == 302 else "wait" if "Try again in" in answer.text else "wrong"
+        answer = stack.visitor().post(
+            path, fields, headers={"X-Forwarded-For": address}, allow_redirects=False
+        )
+        return (
+            "in"
+            if answer.status_code == 302
+            else "wait"
+            if "Try again in" in answer.text
+            else "wrong"
+        )
 
     guesser, other = "203.0.113.9", "203.0.113.10"
     assert [sign_in(wrong, guesser) for _ in range(3)] == ["wrong"] * 3
@@ -290,8 +361,14 @@ def test_passwords_can_be_guessed_only_so_often_from_one_address(make_stack: Mak
 def sign_up(stack: Stack, address: str, name: str = "", again: str = "") -> requests.Response:
     """Sign up from an address, as a new visitor."""
     password = "a-long-enough-one"
-    fields = {"username": name or f"u{uuid.uuid4().hex[:8]}", "password1": password, "password2": again or password}
-    return stack.visitor().post("/accounts/signup/", fields, headers={"X-Forwarded-For": address}, allow_redirects=False)
+    fields = {
+        "username": name or f"u{uuid.uuid4().hex[:8]}",
+        "password1": password,
+        "password2": again or password,
+    }
+    return stack.visitor().post(
+        "/accounts/signup/", fields, headers={"X-Forwarded-For": address}, allow_redirects=False
+    )
 
 
 def test_accounts_can_be_made_only_so_often_from_one_address(make_stack: Make) -> None:
@@ -300,11 +377,18 @@ def test_accounts_can_be_made_only_so_often_from_one_address(make_stack: Make) -
     assert [sign_up(stack, eager, again="not the same").status_code for _ in range(4)] == [
         400
     ] * 4  # costs little, and does not count
-    assert [sign_up(stack, eager, "first").status_code, sign_up(stack, eager).status_code] == [302, 302]
-    assert sign_up(stack, eager, "first").status_code == 302  # a second click signs in, and costs as much
+    assert [sign_up(stack, eager, "first").status_code, sign_up(stack, eager).status_code] == [
+        302,
+        302,
+    ]
+    assert (
+        sign_up(stack, eager, "first").status_code == 302
+    )  # a second click signs in, and costs as much
     refused = sign_up(stack, eager, "late")
     assert (refused.status_code, 0 < int(refused.headers["Retry-After"]) <= 60) == (429, True)
-    assert re.search(r'role="alert"[^>]*>[^<]*from your network[^<]* Try again in \d+ second', refused.text)
+    assert re.search(
+        r'role="alert"[^>]*>[^<]*from your network[^<]* Try again in \d+ second', refused.text
+    )
     assert 'value="late"' in refused.text
     assert sign_up(stack, other, "late").status_code == 302
     assert [row["n"] for row in stack.rows("SELECT COUNT(*) AS n FROM auth_user")] == [3]
@@ -319,7 +403,9 @@ def test_passwords_are_looked_at_one_after_the_other_and_pages_go_on(make_stack:
 
     def guess(number: int) -> requests.Response:
         headers = {"X-Forwarded-For": f"203.0.113.{number}"}
-        return visitors[number].post("/accounts/login/", {"username": "nobody", "password": "guess"}, headers=headers)
+        return visitors[number].post(
+            "/accounts/login/", {"username": "nobody", "password": "guess"}, headers=headers
+        )
 
     begun, burnt = time.monotonic(), cpu(stack.pid("web"))
     with ThreadPoolExecutor(len(visitors)) as threads:
@@ -328,14 +414,19 @@ def test_passwords_are_looked_at_one_after_the_other_and_pages_go_on(make_stack:
         answers = [guess.result() for guess in guesses]
     share = (cpu(stack.pid("web")) - burnt) / (time.monotonic() - begun)
     slowest = max(page.elapsed.total_seconds() for page in pages)
-    print(f"\n{len(answers)} sign-ins at once took {share:.2f} cores; the slowest page beside them {slowest:.2f} s")
+    print(
+        f"\n{len(answers)} sign-ins at once took {share:.2f} cores; the slowest page beside them {slowest:.2f} s"
+    )
     assert [page.status_code for page in pages] == [200] * 5
     looked_at = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(looked_at) + len(refused) == len(answers)
     assert min(len(looked_at), len(refused)) > 5
     assert all("correct username and password" in answer.text for answer in looked_at)
-    assert all(int(answer.headers["Retry-After"]) > 0 and "Try again in" in answer.text for answer in refused)
+    assert all(
+        int(answer.headers["Retry-After"]) > 0 and "Try again in" in answer.text
+        for answer in refused
+    )
     assert_sound(stack)
 
 

@@ -45,8 +45,18 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "HEAD with the permission": ("one", "HEAD", {}, 405),
     "wrong CSRF token": ("one", "POST", {"csrfmiddlewaretoken": "x" * 64}, 403),
     "no version, without the permission": ("staff", "POST", {"_selected_action": ""}, 403),
-    "a version that is no number, without the permission": ("staff", "POST", {"_selected_action": "1 OR 1=1"}, 403),
-    "hidden behind another action": ("staff", "POST", {"action": ["x", "make_live"], "index": 1, "_selected_action": ""}, 403),
+    "a version that is no number, without the permission": (
+        "staff",
+        "POST",
+        {"_selected_action": "1 OR 1=1"},
+        403,
+    ),
+    "hidden behind another action": (
+        "staff",
+        "POST",
+        {"action": ["x", "make_live"], "index": 1, "_selected_action": ""},
+        403,
+    ),
 }
 
 
@@ -73,14 +83,19 @@ def people(stack: Stack) -> dict[str, Visitor]:
     everybody["visitor"].get("/")
     for name in (*(name for name in REFUSED if name != "visitor"), "one", "two"):
         everybody[name] = stack.visitor()
-        answer = everybody[name].post("/accounts/login/", {"username": name.replace(" ", "-"), "password": PASSWORD})
+        answer = everybody[name].post(
+            "/accounts/login/", {"username": name.replace(" ", "-"), "password": PASSWORD}
+        )
         assert answer.ok
         assert any(cookie.name.startswith("session") for cookie in everybody[name].http.cookies)
     return everybody
 
 
 def not_live(stack: Stack) -> list[int]:
-    return [row["id"] for row in stack.rows("SELECT id FROM generator_modelversion WHERE NOT is_live ORDER BY id")]
+    return [
+        row["id"]
+        for row in stack.rows("SELECT id FROM generator_modelversion WHERE NOT is_live ORDER BY id")
+    ]
 
 
 def live(stack: Stack) -> int:
@@ -96,37 +111,53 @@ def ledger(stack: Stack) -> list[dict[str, Any]]:
 
 
 def make_live(who: Visitor, version: int) -> Any:
-    return who.post(LIST, {"action": "make_live", "_selected_action": version}, allow_redirects=False)
+    return who.post(
+        LIST, {"action": "make_live", "_selected_action": version}, allow_redirects=False
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_switch_without_permission_is_refused_and_in_the_ledger(abuse: Abuse, people: dict[str, Visitor], name: str) -> None:
+def test_a_switch_without_permission_is_refused_and_in_the_ledger(
+    abuse: Abuse, people: dict[str, Visitor], name: str
+) -> None:
     before, known = live(abuse.stack), len(ledger(abuse.stack))
     (target, _) = not_live(abuse.stack)
     with abuse.case(f"switch as {name}"):
         assert make_live(people[name], target).status_code == 403
         assert make_live(people[name], target).status_code == 403
     (entry,) = ledger(abuse.stack)[known:]  # the second attempt within the minute adds nothing
-    assert (entry["to_version_id"], entry["outcome"], entry["username"]) == (target, "refused", REFUSED[name])
+    assert (entry["to_version_id"], entry["outcome"], entry["username"]) == (
+        target,
+        "refused",
+        REFUSED[name],
+    )
     assert entry["evidence"]
     assert live(abuse.stack) == before
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_bad_request_switches_nothing(abuse: Abuse, people: dict[str, Visitor], name: str) -> None:
+def test_a_bad_request_switches_nothing(
+    abuse: Abuse, people: dict[str, Visitor], name: str
+) -> None:
     who, method, changes, status = REQUESTS[name]
     before, known = live(abuse.stack), ledger(abuse.stack)
     fields = {"action": "make_live", "_selected_action": not_live(abuse.stack)[0], **changes}
     fields["csrfmiddlewaretoken"] = changes.get("csrfmiddlewaretoken", people[who].token)
     with abuse.case(name):
-        parts = {"data" if method == "POST" else "params": fields, "allow_redirects": False, "timeout": 30}
+        parts = {
+            "data" if method == "POST" else "params": fields,
+            "allow_redirects": False,
+            "timeout": 30,
+        }
         answer = people[who].http.request(method, abuse.stack.base_url + LIST, **parts)
         assert answer.status_code == status
     assert ledger(abuse.stack) == known
     assert live(abuse.stack) == before
 
 
-def test_of_two_at_once_one_wins_and_the_other_sees_a_conflict(abuse: Abuse, people: dict[str, Visitor]) -> None:
+def test_of_two_at_once_one_wins_and_the_other_sees_a_conflict(
+    abuse: Abuse, people: dict[str, Visitor]
+) -> None:
     known = len(ledger(abuse.stack))
     targets = not_live(abuse.stack)
 
@@ -135,7 +166,9 @@ def test_of_two_at_once_one_wins_and_the_other_sees_a_conflict(abuse: Abuse, peo
 
     with ThreadPoolExecutor(2) as threads:
         pages = list(threads.map(switch, ("one", "two"), targets))
-    wait_until(lambda: ledger(abuse.stack)[-1]["outcome"] != "requested", "housekeeping answers", 60)
+    wait_until(
+        lambda: ledger(abuse.stack)[-1]["outcome"] != "requested", "housekeeping answers", 60
+    )
     (entry,) = ledger(abuse.stack)[known:]
     winner = ("one", "two").index(entry["username"])
     assert (entry["outcome"], entry["to_version_id"]) == ("done", targets[winner])

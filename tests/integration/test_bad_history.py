@@ -24,7 +24,10 @@ ADDRESSES: dict[str, tuple[str, list[str]]] = {
     "page with NUL": ("page=%00", ["three", "two", "one"]),
     "order by an unlisted field": ("order=user__password", ["three", "two", "one"]),
     "order by SQL": ("order_by=prompt;DROP+TABLE+generator_generation", ["three", "two", "one"]),
-    "a filter of the database": ("visitor__startswith=a&user__password__contains=x", ["three", "two", "one"]),
+    "a filter of the database": (
+        "visitor__startswith=a&user__password__contains=x",
+        ["three", "two", "one"],
+    ),
     "version in words": ("version=text", ["three", "two", "one"]),
     "version −1": ("version=-1", ["three", "two", "one"]),
     "version beyond any integer": ("version=99999999999999999999", ["three", "two", "one"]),
@@ -126,7 +129,9 @@ def long_history(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_hundred_thousand_texts_are_paged_and_searched_in_time(long_history: Visitor, name: str) -> None:
+def test_a_hundred_thousand_texts_are_paged_and_searched_in_time(
+    long_history: Visitor, name: str
+) -> None:
     seconds = []
     for _ in range(LOOKS):
         begun = time.perf_counter()
@@ -135,5 +140,7 @@ def test_a_hundred_thousand_texts_are_paged_and_searched_in_time(long_history: V
         assert answer.status_code == 200
     seconds.sort()
     p50, p95 = seconds[LOOKS // 2], seconds[int(LOOKS * 0.95) - 1]
-    print(f"\n{name}: p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms; stated {STATED * 1000:.0f} ms")
+    print(
+        f"\n{name}: p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms; stated {STATED * 1000:.0f} ms"
+    )
     assert p95 <= ALLOWED

@@ -28,21 +28,34 @@ def lines(stack: Stack, name: str) -> list[str]:
 
 def nothing_left(redis: Redis) -> bool:
     """Tell whether neither a queue nor the messages that were taken and not confirmed hold anything."""
-    queues = [redis.llen(key) for key in redis.keys(f"{PREFIX}{GENERATE}*") + redis.keys(f"{PREFIX}{HOUSEKEEPING}*")]
+    queues = [
+        redis.llen(key)
+        for key in redis.keys(f"{PREFIX}{GENERATE}*") + redis.keys(f"{PREFIX}{HOUSEKEEPING}*")
+    ]
     return not any([*queues, redis.hlen(f"{PREFIX}unacked"), redis.zcard(f"{PREFIX}unacked_index")])
 
 
-def test_junk_on_the_generate_queue_costs_a_line_each_and_a_good_text_follows(stack: Stack, redis: Redis) -> None:
+def test_junk_on_the_generate_queue_costs_a_line_each_and_a_good_text_follows(
+    stack: Stack, redis: Redis
+) -> None:
     visitor, pid = stack.visitor(), stack.pid("worker")
     known = len(lines(stack, "worker"))
     table = junk(GENERATE) | {"an id that is no UUID": NO_UUID}
     for number, (name, raw) in enumerate(table.items(), 1):
         redis.lpush(f"{PREFIX}{GENERATE}", raw)
         good = visitor.submit(length=1)["id"]
-        wait_until(lambda good=good: export(visitor, good)["state"] == "done", f"a text is written after {name}", 10)
+        wait_until(
+            lambda good=good: export(visitor, good)["state"] == "done",
+            f"a text is written after {name}",
+            10,
+        )
         new = lines(stack, "worker")[known:]
         assert sum("rejected" in line for line in new) == number, name
-    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert not [
+        line
+        for line in lines(stack, "worker")[known:]
+        if "Traceback" in line or line.startswith(" ")
+    ]
     assert stack.is_running("worker")
     assert stack.pid("worker") == pid
     wait_until(lambda: nothing_left(redis), "nothing is kept that could come back", 10)
@@ -51,19 +64,31 @@ def test_junk_on_the_generate_queue_costs_a_line_each_and_a_good_text_follows(st
 def test_junk_on_lists_of_other_priorities_is_rejected_too(stack: Stack, redis: Redis) -> None:
     known = len(lines(stack, "worker"))
     redis.lpush(f"{PREFIX}{GENERATE}\x06\x163", b"42")
-    wait_until(lambda: any("rejected" in line for line in lines(stack, "worker")[known:]), "it is rejected", 10)
+    wait_until(
+        lambda: any("rejected" in line for line in lines(stack, "worker")[known:]),
+        "it is rejected",
+        10,
+    )
 
 
 @pytest.mark.parametrize(("name", "queue"), [("worker", GENERATE), ("housekeeping", HOUSEKEEPING)])
-def test_what_stands_under_the_name_of_a_queue_and_is_none_is_removed(stack: Stack, redis: Redis, name: str, queue: str) -> None:
+def test_what_stands_under_the_name_of_a_queue_and_is_none_is_removed(
+    stack: Stack, redis: Redis, name: str, queue: str
+) -> None:
     pid, known = stack.pid(name), len(lines(stack, name))
     for number, key in enumerate((queue, f"{queue}\x06\x163"), 1):
         redis.set(f"{PREFIX}{key}", "42")
-        wait_until(lambda number=number: rejected_since(stack, name, known) == number, f"{key!r} is removed", 10)
+        wait_until(
+            lambda number=number: rejected_since(stack, name, known) == number,
+            f"{key!r} is removed",
+            10,
+        )
     visitor = stack.visitor()
     good = visitor.submit(length=1)["id"]
     wait_until(lambda: export(visitor, good)["state"] == "done", "a text is written", 15)
-    assert not [line for line in lines(stack, name)[known:] if "Traceback" in line or line.startswith(" ")]
+    assert not [
+        line for line in lines(stack, name)[known:] if "Traceback" in line or line.startswith(" ")
+    ]
     assert stack.is_running(name)
     assert stack.pid(name) == pid
 
@@ -75,23 +100,40 @@ def test_what_is_odd_about_a_message_of_ours_is_not_acted_upon(stack: Stack, red
     visitor = stack.visitor()
     good = visitor.submit(length=1)["id"]
     wait_until(lambda: export(visitor, good)["state"] == "done", "a text is written", 10)
-    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert not [
+        line
+        for line in lines(stack, "worker")[known:]
+        if "Traceback" in line or line.startswith(" ")
+    ]
 
 
-def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(stack: Stack, redis: Redis) -> None:
+def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(
+    stack: Stack, redis: Redis
+) -> None:
     pid, known = stack.pid("housekeeping"), len(lines(stack, "housekeeping"))
     table = junk(HOUSEKEEPING)
     redis.lpush(f"{PREFIX}{HOUSEKEEPING}", *table.values(), *odd(HOUSEKEEPING).values())
 
     def rejected() -> bool:
-        return sum("rejected" in line for line in lines(stack, "housekeeping")[known:]) == len(table)
+        return sum("rejected" in line for line in lines(stack, "housekeeping")[known:]) == len(
+            table
+        )
 
     wait_until(rejected, "each is rejected in a line", 20)
     seen = stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'")
     wait_until(
-        lambda: stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'") != seen, "it goes on", 10
+        lambda: (
+            stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'")
+            != seen
+        ),
+        "it goes on",
+        10,
     )
-    assert not [line for line in lines(stack, "housekeeping")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert not [
+        line
+        for line in lines(stack, "housekeeping")[known:]
+        if "Traceback" in line or line.startswith(" ")
+    ]
     assert stack.is_running("housekeeping")
     assert stack.pid("housekeeping") == pid
     wait_until(lambda: nothing_left(redis), "nothing is kept that could come back", 10)
@@ -101,21 +143,35 @@ def rejected_since(stack: Stack, name: str, known: int) -> int:
     return sum("rejected" in line for line in lines(stack, name)[known:])
 
 
-def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(stack: Stack, redis: Redis) -> None:
+def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(
+    stack: Stack, redis: Redis
+) -> None:
     visitor, known, table = stack.visitor(), len(lines(stack, "worker")), layer_junk()
     for raw in table.values():
         redis.publish("charrnn__group__workers", raw)
-    wait_until(lambda: rejected_since(stack, "worker", known) == len(table), "each is rejected in a line", 10)
+    wait_until(
+        lambda: rejected_since(stack, "worker", known) == len(table),
+        "each is rejected in a line",
+        10,
+    )
     running = visitor.submit(length=20_000)["id"]
     wait_until(lambda: export(visitor, running)["state"] == "running", "it is written", 10)
     # Straight to the worker: the row says nothing of a cancel, which its checkpoints would find.
-    message = registry.get_serializer("msgpack").serialize({"type": "generation.cancel", "id": running})
+    message = registry.get_serializer("msgpack").serialize(
+        {"type": "generation.cancel", "id": running}
+    )
     redis.publish("charrnn__group__workers", message)
     wait_until(lambda: export(visitor, running)["state"] == "cancelled", "the worker listens", 10)
-    assert not [line for line in lines(stack, "worker")[known:] if "Traceback" in line or line.startswith(" ")]
+    assert not [
+        line
+        for line in lines(stack, "worker")[known:]
+        if "Traceback" in line or line.startswith(" ")
+    ]
 
 
-async def test_junk_among_the_frames_of_a_text_costs_a_line_each_and_the_page_gets_it_all(stack: Stack, redis: Redis) -> None:
+async def test_junk_among_the_frames_of_a_text_costs_a_line_each_and_the_page_gets_it_all(
+    stack: Stack, redis: Redis
+) -> None:
     visitor, known, table = stack.visitor(), len(lines(stack, "web")), layer_junk()
     generation_id = visitor.submit(length=4_000)["id"]
     async with visitor.socket(generation_id) as socket:
@@ -124,5 +180,9 @@ async def test_junk_among_the_frames_of_a_text_costs_a_line_each_and_the_page_ge
             redis.publish(f"charrnn__group__generation.{generation_id.replace('-', '')}", raw)
         frames = [first, *await frames_until_end(socket)]
     assert text_of(frames) == export(visitor, generation_id)["text"]
-    wait_until(lambda: rejected_since(stack, "web", known) == len(table), "each is rejected in a line", 10)
-    assert not [line for line in lines(stack, "web")[known:] if "Traceback" in line or line.startswith(" ")]
+    wait_until(
+        lambda: rejected_since(stack, "web", known) == len(table), "each is rejected in a line", 10
+    )
+    assert not [
+        line for line in lines(stack, "web")[known:] if "Traceback" in line or line.startswith(" ")
+    ]

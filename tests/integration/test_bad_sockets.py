@@ -1,6 +1,7 @@
 """Bad input at the socket, each with its answer: the whole list, against the running product.
 
-A client that never reads is in test_slow_clients.py, the limits of submits and sockets in test_admission.py.
+A client that never reads is in test_slow_clients.py, the limits of submits and sockets in
+test_admission.py.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ async def refused_with(visitor: Visitor, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("name", ORIGINS)
-async def test_a_foreign_origin_is_refused_before_accepting(abuse: Abuse, owner: Visitor, short: str, name: str) -> None:
+async def test_a_foreign_origin_is_refused_before_accepting(
+    abuse: Abuse, owner: Visitor, short: str, name: str
+) -> None:
     origin, status = ORIGINS[name]
     with abuse.case(name):
         sent = origin and origin.format(port=abuse.stack.port)
@@ -136,7 +139,10 @@ async def test_a_foreign_origin_is_refused_before_accepting(abuse: Abuse, owner:
 async def test_an_unknown_path_is_refused(abuse: Abuse, owner: Visitor, name: str) -> None:
     path, statuses = PATHS[name]
     with abuse.case(name):
-        assert await refused_with(owner, generation_id="", path=path.format(unknown=uuid.uuid4())) in statuses
+        assert (
+            await refused_with(owner, generation_id="", path=path.format(unknown=uuid.uuid4()))
+            in statuses
+        )
 
 
 async def test_without_a_session_it_closes_4401(abuse: Abuse, short: str) -> None:
@@ -147,10 +153,14 @@ async def test_without_a_session_it_closes_4401(abuse: Abuse, short: str) -> Non
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_what_is_not_yours_closes_4404(abuse: Abuse, stranger: Visitor, short: str, name: str) -> None:
+async def test_what_is_not_yours_closes_4404(
+    abuse: Abuse, stranger: Visitor, short: str, name: str
+) -> None:
     generation_id, code = IDS[name]
     with abuse.case(name):
-        async with stranger.socket(generation_id.format(foreign=short, unknown=uuid.uuid4())) as socket:
+        async with stranger.socket(
+            generation_id.format(foreign=short, unknown=uuid.uuid4())
+        ) as socket:
             assert await until_closed(socket) == []
         assert socket.close_code == code
 
@@ -164,7 +174,9 @@ def stranger(stack: Stack) -> Visitor:
 
 
 @pytest.mark.parametrize("name", OFFSETS)
-async def test_a_bad_offset_is_answered_or_reset(abuse: Abuse, owner: Visitor, short: str, name: str) -> None:
+async def test_a_bad_offset_is_answered_or_reset(
+    abuse: Abuse, owner: Visitor, short: str, name: str
+) -> None:
     after, code, offset = OFFSETS[name]
     with abuse.case(name):
         async with owner.socket(short, after=after) as socket:
@@ -179,7 +191,9 @@ async def test_a_bad_offset_is_answered_or_reset(abuse: Abuse, owner: Visitor, s
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-async def test_a_bad_message_is_an_error_and_the_third_closes_4400(abuse: Abuse, owner: Visitor, long: str, name: str) -> None:
+async def test_a_bad_message_is_an_error_and_the_third_closes_4400(
+    abuse: Abuse, owner: Visitor, long: str, name: str
+) -> None:
     message, code = MESSAGES[name]
     with abuse.case(name):
         async with owner.socket(long) as socket:
@@ -191,7 +205,9 @@ async def test_a_bad_message_is_an_error_and_the_third_closes_4400(abuse: Abuse,
         assert socket.close_code == 4400
 
 
-async def test_a_thousand_messages_close_4429_and_another_stream_goes_on(abuse: Abuse, owner: Visitor, long: str) -> None:
+async def test_a_thousand_messages_close_4429_and_another_stream_goes_on(
+    abuse: Abuse, owner: Visitor, long: str
+) -> None:
     other = abuse.stack.visitor()
     watched = other.submit(length=20_000, seed=1)["id"]
     with abuse.case("1,000 messages a second"):

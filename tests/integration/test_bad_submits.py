@@ -1,6 +1,7 @@
 """Bad input at the submit, each with its answer: the whole list, against the running product.
 
-That a browser shows markup and template syntax as text, with no CSP violation, is in tests/e2e/test_bad_prompts.py.
+That a browser shows markup and template syntax as text, with no CSP violation, is in
+tests/e2e/test_bad_prompts.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "prompt one over the limit": ("prompt", "x" * 2_001),
     "prompt with NUL": ("prompt", "one\0two"),
     "prompt with a lone surrogate": ("prompt", "half a pair \ud83d"),
-    "prompt that grows when read": ("prompt", "\ufdfa" * 2_000),  # one ligature that is eighteen letters
+    "prompt that grows when read": (
+        "prompt",
+        "\ufdfa" * 2_000,
+    ),  # one ligature that is eighteen letters
     "prompt null": ("prompt", None),
     "prompt a number": ("prompt", 5),
     "prompt a list": ("prompt", ["a"]),
@@ -116,7 +120,12 @@ BODIES: dict[str, bytes] = {
 REQUESTS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "no CSRF token": ("POST", "/generations/", {}, 403),
     "made-up CSRF token": ("POST", "/generations/", {"X-CSRFToken": "x" * 64}, 403),
-    "CSRF token from another site": ("POST", "/generations/", {"X-CSRFToken": "{token}", "Origin": "http://evil.example"}, 403),
+    "CSRF token from another site": (
+        "POST",
+        "/generations/",
+        {"X-CSRFToken": "{token}", "Origin": "http://evil.example"},
+        403,
+    ),
     "GET": ("GET", "/generations/", {}, 405),
     "HEAD": ("HEAD", "/generations/", {}, 405),
     "PUT": ("PUT", "/generations/", {"X-CSRFToken": "{token}"}, 405),
@@ -127,7 +136,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "no such page": ("POST", "/generations/no-id/cancel/", {"X-CSRFToken": "{token}"}, 404),
 }
 
-# name → prompt; accepted, kept to the letter and continued; the page names what the model does not know
+# name → prompt; accepted, kept to the letter and continued; the page names what the model does not
+# know
 PROMPTS: dict[str, str] = {
     "empty prompt": "",
     "white space": "  \n ",
@@ -165,11 +175,15 @@ def refused_at(answer: requests.Response, field: str) -> None:
 def test_a_bad_field_is_refused_at_the_field(abuse: Abuse, visitor: Visitor, name: str) -> None:
     field, value = FIELDS[name]
     with abuse.case(name):
-        refused_at(visitor.post("/generations/", json.dumps({**GOOD, field: value}), headers=JSON), field)
+        refused_at(
+            visitor.post("/generations/", json.dumps({**GOOD, field: value}), headers=JSON), field
+        )
 
 
 @pytest.mark.parametrize("name", FORM_FIELDS)
-def test_a_bad_field_of_the_form_is_refused_at_the_field(abuse: Abuse, visitor: Visitor, name: str) -> None:
+def test_a_bad_field_of_the_form_is_refused_at_the_field(
+    abuse: Abuse, visitor: Visitor, name: str
+) -> None:
     field, value = FORM_FIELDS[name]
     with abuse.case(name):
         refused_at(visitor.post("/generations/", {**GOOD, field: value}, headers=PAGE), field)
@@ -178,7 +192,10 @@ def test_a_bad_field_of_the_form_is_refused_at_the_field(abuse: Abuse, visitor: 
 def test_a_foreign_parent_is_refused_at_the_field(abuse: Abuse, visitor: Visitor) -> None:
     foreign = abuse.stack.visitor().submit(length=5)["id"]
     with abuse.case("foreign parent"):
-        refused_at(visitor.post("/generations/", json.dumps({**GOOD, "parent": foreign}), headers=JSON), "parent")
+        refused_at(
+            visitor.post("/generations/", json.dumps({**GOOD, "parent": foreign}), headers=JSON),
+            "parent",
+        )
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -195,7 +212,9 @@ def test_a_bad_request_is_refused(abuse: Abuse, visitor: Visitor, name: str) -> 
     token = visitor.token
     sent = {key: value.format(token=token) for key, value in headers.items()}
     with abuse.case(name):
-        answer = visitor.http.request(method, visitor.base_url + path, data=GOOD, headers={**PAGE, **sent}, timeout=30)
+        answer = visitor.http.request(
+            method, visitor.base_url + path, data=GOOD, headers={**PAGE, **sent}, timeout=30
+        )
         assert answer.status_code == status
 
 
@@ -215,7 +234,9 @@ def test_an_odd_prompt_is_kept_and_continued(abuse: Abuse, visitor: Visitor, nam
 
 
 @pytest.mark.parametrize("seed", [0, 2**63, 2**64 - 1])
-def test_every_64_bit_seed_is_kept_and_shown_exactly(abuse: Abuse, visitor: Visitor, seed: int) -> None:
+def test_every_64_bit_seed_is_kept_and_shown_exactly(
+    abuse: Abuse, visitor: Visitor, seed: int
+) -> None:
     with abuse.case(f"seed {seed}", stores=1):
         answer = visitor.post("/generations/", json.dumps({**GOOD, "seed": seed}), headers=JSON)
     assert (answer.status_code, answer.json()["seed"]) == (201, str(seed))
@@ -249,9 +270,13 @@ def test_200_parallel_submits_and_a_full_queue(make_stack: Callable[..., Stack])
     with ThreadPoolExecutor(32) as threads:
         answers = list(threads.map(submit, range(200)))
     slowest = max(answer.elapsed.total_seconds() for answer in answers)
-    print(f"\n200 parallel submits: {Counter(answer.status_code for answer in answers)}, slowest {slowest * 1000:.0f} ms")
+    print(
+        f"\n200 parallel submits: {Counter(answer.status_code for answer in answers)}, slowest {slowest * 1000:.0f} ms"
+    )
     assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 197}
-    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429)
+    assert all(
+        int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429
+    )
     accepted += [answer.json() for answer in answers if answer.status_code == 201]
 
     accepted_of_other = [other.submit(length=100) for _ in range(2)]

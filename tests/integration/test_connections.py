@@ -62,7 +62,9 @@ async def closed_after(reader: asyncio.StreamReader, begun: float) -> float:
     return time.monotonic() - begun
 
 
-async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(make_stack: Make, connect: Connect) -> None:
+async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(
+    make_stack: Make, connect: Connect
+) -> None:
     stack = make_stack("redis", "web")
     visitor = stack.visitor()
     async with visitor.socket(visitor.submit()["id"], pings=False) as socket:
@@ -76,7 +78,11 @@ async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(ma
             "half a handshake": (UPGRADE, b"", HEAD),
             "no body": (POST + b"Content-Length: 100\r\n\r\n", b"", BODY),
             "a body byte by byte": (POST + b"Content-Length: 100\r\n\r\n", b"prompt", BODY),
-            "a chunk byte by byte": (POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\n", b"prompt", BODY),
+            "a chunk byte by byte": (
+                POST + b"Transfer-Encoding: chunked\r\n\r\n64\r\n",
+                b"prompt",
+                BODY,
+            ),
             "kept alive": (GET + b"\r\n", b"", IDLE),
         }
         ends = []
@@ -84,14 +90,20 @@ async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(ma
             for _ in range(20):
                 reader, writer = await connect(stack, data)
                 if slowly:
-                    ends.append((name, deadline, trickle(writer, slowly), closed_after(reader, begun)))
+                    ends.append(
+                        (name, deadline, trickle(writer, slowly), closed_after(reader, begun))
+                    )
                 else:
                     ends.append((name, deadline, asyncio.sleep(0), closed_after(reader, begun)))
         pages = asyncio.to_thread(lambda: [stack.visitor().get("/").status_code for _ in range(20)])
-        answers, *waits = await asyncio.gather(pages, *(asyncio.gather(sending, closing) for _, _, sending, closing in ends))
+        answers, *waits = await asyncio.gather(
+            pages, *(asyncio.gather(sending, closing) for _, _, sending, closing in ends)
+        )
         assert answers == [200] * 20
         for (name, deadline, _, _), (_, seconds) in zip(ends, waits, strict=True):
-            assert deadline - 1 <= seconds <= deadline + GRACE, f"{name}: closed after {seconds:.1f} s"
+            assert deadline - 1 <= seconds <= deadline + GRACE, (
+                f"{name}: closed after {seconds:.1f} s"
+            )
         heard = time.monotonic()
         while time.monotonic() - heard < 6:  # seconds; the server says something every five
             frame = json.loads(await asyncio.wait_for(socket.recv(), 6))
@@ -101,8 +113,16 @@ async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(ma
     assert "Traceback" not in stack.logs("web", 10_000)
 
 
-async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number(make_stack: Make, connect: Connect) -> None:
-    stack = make_stack("redis", "web", ADDRESS_MAX_CONNECTIONS="20", ADDRESS_MAX_SOCKETS="10", OWNER_MAX_SOCKETS="10")
+async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number(
+    make_stack: Make, connect: Connect
+) -> None:
+    stack = make_stack(
+        "redis",
+        "web",
+        ADDRESS_MAX_CONNECTIONS="20",
+        ADDRESS_MAX_SOCKETS="10",
+        OWNER_MAX_SOCKETS="10",
+    )
     visitor = stack.visitor()
     generation_id = visitor.submit()["id"]
     visitor.http.close()
@@ -118,7 +138,9 @@ async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number
     first[0][1].transport.abort()  # and one of the others
     await asyncio.sleep(0.2)
     taken = [await connect(stack, GET + b"\r\n") for _ in range(6)]
-    assert [(await asyncio.wait_for(reader.readline(), 5)).split()[1] for reader, _ in taken] == [b"200"] * 6
+    assert [(await asyncio.wait_for(reader.readline(), 5)).split()[1] for reader, _ in taken] == [
+        b"200"
+    ] * 6
     reader, _ = await connect(stack, b"")
     assert (await asyncio.wait_for(until_end(reader), 5)).startswith(b"HTTP/1.1 429 ")
     assert stack.logs("web").count("ADDRESS_MAX_CONNECTIONS") == 1
@@ -127,17 +149,34 @@ async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number
     stack.environment["TRUSTED_PROXIES"] = "1"
     stack.start("web")
     many = [await connect(stack, GET + b"\r\n") for _ in range(60)]
-    assert [(await asyncio.wait_for(reader.readline(), 5)).split()[1] for reader, _ in many] == [b"200"] * 60
+    assert [(await asyncio.wait_for(reader.readline(), 5)).split()[1] for reader, _ in many] == [
+        b"200"
+    ] * 60
 
 
 NOT_REQUESTS = {
     "a path of 1 MB": (b"GET /" + b"a" * 2**20 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"431"),
     "a header of 1 MB": (GET + b"X-Long: " + b"a" * 2**20 + b"\r\n\r\n", b"431"),
-    "headers of 1 MB": (GET + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(1000)) + b"\r\n", b"400"),
-    "a thousand headers": (GET + b"".join(b"X-%d: a\r\n" % number for number in range(1000)) + b"\r\n", b"400"),
-    "a body of 10 GB": (POST + b"Content-Length: 10000000000\r\n\r\n" + b"a" * (LARGEST_BODY + 1), b"413"),
-    "chunks without an end": (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"a" * 1024 + b"\r\n", b"413"),
-    "length and chunks": (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET + b"\r\n", b"400"),
+    "headers of 1 MB": (
+        GET + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(1000)) + b"\r\n",
+        b"400",
+    ),
+    "a thousand headers": (
+        GET + b"".join(b"X-%d: a\r\n" % number for number in range(1000)) + b"\r\n",
+        b"400",
+    ),
+    "a body of 10 GB": (
+        POST + b"Content-Length: 10000000000\r\n\r\n" + b"a" * (LARGEST_BODY + 1),
+        b"413",
+    ),
+    "chunks without an end": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"a" * 1024 + b"\r\n",
+        b"413",
+    ),
+    "length and chunks": (
+        POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET + b"\r\n",
+        b"400",
+    ),
     "two lengths": (POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", b"400"),
     "a negative length": (POST + b"Content-Length: -1\r\n\r\n", b"400"),
     "a coding nobody knows": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", b"400"),
@@ -147,7 +186,9 @@ NOT_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", NOT_REQUESTS)
-async def test_what_is_no_request_is_refused_at_once(stack: Stack, connect: Connect, name: str) -> None:
+async def test_what_is_no_request_is_refused_at_once(
+    stack: Stack, connect: Connect, name: str
+) -> None:
     data, status = NOT_REQUESTS[name]
     reader, writer = await connect(stack, b"")
     if "without an end" in name:

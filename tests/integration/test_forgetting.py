@@ -19,11 +19,21 @@ Submit.objects.create(visitor="soon", created_at=now + timedelta(minutes=2))
 """
 
 
-def test_sessions_that_ended_and_submits_that_count_no_more_are_removed(make_stack: Callable[..., Stack]) -> None:
+def test_sessions_that_ended_and_submits_that_count_no_more_are_removed(
+    make_stack: Callable[..., Stack],
+) -> None:
     stack = make_stack("redis")
     stack.manage("shell", "-c", ROWS)
     stack.start("housekeeping")
-    wait_until(lambda: len(stack.rows("SELECT session_key FROM django_session")) == 1, "what ended goes", 20)
-    wait_until(lambda: len(stack.rows("SELECT visitor FROM generator_submit")) == 1, "what counts no more goes", 5)
+    wait_until(
+        lambda: len(stack.rows("SELECT session_key FROM django_session")) == 1,
+        "what ended goes",
+        20,
+    )
+    wait_until(
+        lambda: len(stack.rows("SELECT visitor FROM generator_submit")) == 1,
+        "what counts no more goes",
+        5,
+    )
     assert stack.rows("SELECT session_key AS name FROM django_session") == [{"name": "lasting"}]
     assert stack.rows("SELECT visitor AS name FROM generator_submit") == [{"name": "soon"}]

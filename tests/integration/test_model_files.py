@@ -42,9 +42,16 @@ def site(prepared: Path, old_place: Path) -> Iterator[Stack]:
     """The product in a folder that was moved there, with absolute paths in MLflow's rows as they were once written."""
     data_dir = Path(shutil.copytree(prepared, old_place.parent / "var"))
     with contextlib.closing(sqlite3.connect(data_dir / "mlflow.db")) as database, database:
-        for table, column in (("model_versions", "source"), ("runs", "artifact_uri"), ("experiments", "artifact_location")):
+        for table, column in (
+            ("model_versions", "source"),
+            ("runs", "artifact_uri"),
+            ("experiments", "artifact_location"),
+        ):
             absolute = f"file://{old_place}/mlartifacts/"
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, 'mlflow-artifacts:/', ?)", (absolute,))
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, 'mlflow-artifacts:/', ?)",
+                (absolute,),
+            )
     with Stack(data_dir, NO_LIMITS) as running:
         yield running.start(*EVERYTHING, "worker-2")
 
@@ -102,13 +109,19 @@ def register(site: Stack, title: str, seed: int) -> dict[str, Any]:
     """Register a small version as a person does, and return its row once it is mirrored."""
     folder = make_version(site.data_dir.parent / title, seed=seed, title=title).folder
     command = [sys.executable, "-m", "ml", "register", str(folder)]
-    environment = isolated_environment(site.data_dir) | {"MLFLOW_TRACKING_URI": f"sqlite:///{site.data_dir / 'mlflow.db'}"}
-    subprocess.run(command, env=environment, cwd=processes.HOME, check=True, capture_output=True, timeout=120)
+    environment = isolated_environment(site.data_dir) | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{site.data_dir / 'mlflow.db'}"
+    }
+    subprocess.run(
+        command, env=environment, cwd=processes.HOME, check=True, capture_output=True, timeout=120
+    )
     return row_of(site, title)
 
 
 def row_of(site: Stack, title: str) -> dict[str, Any]:
-    found: dict[str, Any] = wait_until(lambda: site.rows(f"{TOLD} WHERE title = ?", title), f"{title} is mirrored")[0]
+    found: dict[str, Any] = wait_until(
+        lambda: site.rows(f"{TOLD} WHERE title = ?", title), f"{title} is mirrored"
+    )[0]
     return found
 
 
@@ -135,9 +148,9 @@ def test_twelve_who_want_a_version_that_is_not_here_start_one_fetch(site: Stack)
         assert {ended(visitor, text)["state"] for text in texts} == {"done"}
     assert len(fetches.pids) == 1
     assert {export(visitor, text)["attempt"] for text in texts} == {1}
-    assert [path.name for path in versions.iterdir() if path.name.startswith(f".{version['digest']}")] == [
-        f".{version['digest']}.lock"
-    ]
+    assert [
+        path.name for path in versions.iterdir() if path.name.startswith(f".{version['digest']}")
+    ] == [f".{version['digest']}.lock"]
 
 
 def test_a_fetch_that_is_killed_leaves_nothing_that_stops_the_next(site: Stack) -> None:
@@ -166,13 +179,17 @@ def test_a_fetch_that_is_killed_leaves_nothing_that_stops_the_next(site: Stack) 
     assert not left.exists()
 
 
-def test_a_moved_folder_makes_live_what_it_never_loaded_and_takes_new_ones(site: Stack, admin: Visitor, old_place: Path) -> None:
+def test_a_moved_folder_makes_live_what_it_never_loaded_and_takes_new_ones(
+    site: Stack, admin: Visitor, old_place: Path
+) -> None:
     version = unloaded(site)
     page = make_live(admin, version["id"])
     wait_until(lambda: last_entry(site)["outcome"] != "requested", "housekeeping answers", 60)
     assert (last_entry(site)["outcome"], live(site)) == ("done", version["version"]), page
     tiny, visitor = register(site, "registered after the move", 5), site.visitor()
-    assert ended(visitor, visitor.submit(length=30, version=tiny["version"])["id"])["state"] == "done"
+    assert (
+        ended(visitor, visitor.submit(length=30, version=tiny["version"])["id"])["state"] == "done"
+    )
     assert not old_place.exists()
 
 
@@ -186,7 +203,9 @@ def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_m
         text = ended(visitor, visitor.submit(length=30, version=number)["id"])
     assert (text["state"], text["attempt"]) == ("failed", 1)
     assert text["error"] == f"Version {number} is not in the registry."
-    wait_until(lambda: f'value="{number}"' not in visitor.get("/").text, "the desk offers it no more", 30)
+    wait_until(
+        lambda: f'value="{number}"' not in visitor.get("/").text, "the desk offers it no more", 30
+    )
     refused = visitor.ask(prompt="x", version=number)
     assert (refused.status_code, list(refused.json()["errors"])) == (400, ["version"])
     page = make_live(admin, version["id"])
@@ -195,7 +214,9 @@ def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_m
     assert "unreadable: it is not in the registry any more" in admin.get(VERSIONS).text
 
 
-def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(site: Stack, admin: Visitor) -> None:
+def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(
+    site: Stack, admin: Visitor
+) -> None:
     version, visitor = register(site, "without files", 7), site.visitor()
     number = version["version"]
     (source,) = sources(site, version["digest"])
@@ -204,7 +225,9 @@ def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(site: Sta
         ids = [visitor.submit(length=30, version=number)["id"] for _ in range(4)]
         texts = [ended(visitor, text) for text in ids]
     assert {(text["state"], text["attempt"]) for text in texts} == {("failed", 1)}
-    assert {text["error"] for text in texts} == {f"The files of version {number} are missing or not as they should be."}
+    assert {text["error"] for text in texts} == {
+        f"The files of version {number} are missing or not as they should be."
+    }
     assert len(fetches.pids) == 1
     assert site.rows(f"{TOLD} WHERE version = ?", number)[0]["files_problem"]
     assert f'value="{number}"' not in visitor.get("/").text
@@ -216,10 +239,14 @@ def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(site: Sta
 def sources(site: Stack, digest: str) -> list[Path]:
     """Return where a version's files lie in the registry."""
     found = (site.data_dir / "mlartifacts").glob("*/artifacts/version/model.json")
-    return [path.parent for path in found if hashlib.sha256(path.read_bytes()).hexdigest() == digest]
+    return [
+        path.parent for path in found if hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    ]
 
 
-def test_odd_entries_stop_nothing_and_cannot_be_made_live(site: Stack, admin: Visitor, mlflow: Any) -> None:
+def test_odd_entries_stop_nothing_and_cannot_be_made_live(
+    site: Stack, admin: Visitor, mlflow: Any
+) -> None:
     before = live(site)
     good = {"digest": "ab" * 32, "vocabulary_size": "35"}
     run = mlflow.create_run(mlflow.get_experiment_by_name("charrnn").experiment_id).info.run_id
@@ -227,7 +254,9 @@ def test_odd_entries_stop_nothing_and_cannot_be_made_live(site: Stack, admin: Vi
     source = f"mlflow-artifacts:/{run}/artifacts/version"
 
     def add(title: str, run_id: str | None, **tags: str) -> str:
-        created = mlflow.create_model_version("charrnn", source, run_id, tags={"title": title, **tags})
+        created = mlflow.create_model_version(
+            "charrnn", source, run_id, tags={"title": title, **tags}
+        )
         return str(created.version)
 
     nan = add("NaN", run, **good)
@@ -236,25 +265,42 @@ def test_odd_entries_stop_nothing_and_cannot_be_made_live(site: Stack, admin: Vi
     wrong = add("wrong", run, digest="../" * 21 + "a", vocabulary_size="35")
     tiny = register(site, "after the odd ones", 8)
     listed = html.unescape(admin.get(VERSIONS).text)
-    for reason in ("is no sensible number", "it has no run", "it has no tag 'digest'", "is no SHA-256 of 64 hexadecimal"):
+    for reason in (
+        "is no sensible number",
+        "it has no run",
+        "it has no tag 'digest'",
+        "is no SHA-256 of 64 hexadecimal",
+    ):
         assert re.search(f"unreadable: [^<]*{re.escape(reason)}", listed), reason
     offered = site.visitor().get("/").text
     assert f'value="{tiny["version"]}"' in offered
     assert not [number for number in (nan, alone, bare, wrong) if f'value="{number}"' in offered]
 
     mlflow.set_registered_model_alias("charrnn", "champion", nan)
-    wait_until(lambda: last_entry(site)["to_version_id"] == row_of(site, "NaN")["id"], "the ledger names it", 40)
+    wait_until(
+        lambda: last_entry(site)["to_version_id"] == row_of(site, "NaN")["id"],
+        "the ledger names it",
+        40,
+    )
     assert last_entry(site)["outcome"] == "refused"
     assert "is no sensible number" in last_entry(site)["evidence"]
     mlflow.delete_registered_model_alias("charrnn", "champion")
     mlflow.set_registered_model_alias("charrnn", "best", str(tiny["version"]))
     mlflow.delete_model_version("charrnn", bare)
-    wait_until(lambda: "not in the registry" in row_of(site, "bare")["problem"], "the mirror goes on without a champion", 40)
+    wait_until(
+        lambda: "not in the registry" in row_of(site, "bare")["problem"],
+        "the mirror goes on without a champion",
+        40,
+    )
     assert live(site) == before
     mlflow.set_registered_model_alias("charrnn", "champion", str(before))
 
     mlflow.set_model_version_tag("charrnn", str(tiny["version"]), "digest", "cd" * 32)
-    wait_until(lambda: "its digest was changed" in admin.get(VERSIONS).text, "the admin names the changed digest", 40)
+    wait_until(
+        lambda: "its digest was changed" in admin.get(VERSIONS).text,
+        "the admin names the changed digest",
+        40,
+    )
     page = make_live(admin, tiny["id"])
     assert f"the digest of version {tiny['version']} was changed in the registry" in page
     assert row_of(site, "after the odd ones")["digest"] == tiny["digest"]

@@ -21,15 +21,27 @@ def test_files_come_under_hashed_names_to_be_kept_for_ever(stack: Stack) -> None
     for name in names:
         file = visitor.get(name)
         assert file.status_code == 200
-        assert file.headers["Content-Type"].split(";")[0] == ("text/css" if name.endswith("css") else "text/javascript")
+        assert file.headers["Content-Type"].split(";")[0] == (
+            "text/css" if name.endswith("css") else "text/javascript"
+        )
         assert "immutable" in file.headers["Cache-Control"]
         assert file.headers["X-Content-Type-Options"] == "nosniff"
-        assert visitor.get(name, headers={"If-Modified-Since": file.headers["Last-Modified"]}).status_code == 304
+        assert (
+            visitor.get(
+                name, headers={"If-Modified-Since": file.headers["Last-Modified"]}
+            ).status_code
+            == 304
+        )
     assert visitor.get("/static/nothing.css").status_code == 404
 
 
 def test_pages_carry_what_protects_them(stack: Stack) -> None:
-    for path, status in {"/": 200, "/history/": 200, "/nowhere/": 404, "/admin/login/": 200}.items():
+    for path, status in {
+        "/": 200,
+        "/history/": 200,
+        "/nowhere/": 404,
+        "/admin/login/": 200,
+    }.items():
         answer = stack.visitor().get(path)
         assert answer.status_code == status
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -43,7 +55,9 @@ def test_submits_that_wait_for_the_database_hold_up_no_other_page(stack: Stack) 
     for visitor in visitors:
         visitor.get("/")
     with ThreadPoolExecutor(WAITING) as threads:
-        with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)) as other:
+        with contextlib.closing(
+            sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)
+        ) as other:
             other.execute("BEGIN IMMEDIATE")
             answers = [threads.submit(visitor.ask, prompt="A", length=1) for visitor in visitors]
             time.sleep(1)

@@ -33,7 +33,9 @@ def live(stack: Stack) -> int:
 
 
 def other_than(stack: Stack, version: int) -> dict[str, Any]:
-    return stack.rows("SELECT id, version, digest FROM generator_modelversion WHERE version != ?", version)[0]
+    return stack.rows(
+        "SELECT id, version, digest FROM generator_modelversion WHERE version != ?", version
+    )[0]
 
 
 def champion(stack: Stack) -> int:
@@ -54,14 +56,18 @@ def make_live(admin: Visitor, row_id: int) -> str:
     return admin.post("/admin/generator/modelversion/", fields).text
 
 
-async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_version(own_stack: Stack, admin: Visitor) -> None:
+async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_version(
+    own_stack: Stack, admin: Visitor
+) -> None:
     before = live(own_stack)
     target = other_than(own_stack, before)
     visitor = own_stack.visitor()
     running = visitor.submit(length=20_000, seed=1)["id"]
     page = make_live(admin, target["id"])
     said = f"Version {target['version']} is "
-    assert f"{said}live" in page or f"{said}being checked" in page  # the latter on a machine out of breath
+    assert (
+        f"{said}live" in page or f"{said}being checked" in page
+    )  # the latter on a machine out of breath
     wait_until(lambda: last_entry(own_stack)["outcome"] != "requested", "housekeeping answers", 60)
     after = visitor.submit(length=20, seed=1)["id"]
     assert (live(own_stack), champion(own_stack)) == (target["version"], target["version"])
@@ -72,7 +78,9 @@ async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_versio
     assert last_entry(own_stack)["requested_by_id"] is not None
 
 
-def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(own_stack: Stack, admin: Visitor) -> None:
+def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(
+    own_stack: Stack, admin: Visitor
+) -> None:
     before = live(own_stack)
     target = other_than(own_stack, before)
     graph = own_stack.data_dir / "versions" / target["digest"] / "step.onnx"
@@ -87,7 +95,9 @@ def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(own_
     assert "step.onnx" in refused["evidence"]
     visitor = own_stack.visitor()
     generation_id = visitor.submit(length=20)["id"]
-    wait_until(lambda: export(visitor, generation_id)["state"] == "done", "the old version serves", 20)
+    wait_until(
+        lambda: export(visitor, generation_id)["state"] == "done", "the old version serves", 20
+    )
 
 
 def test_an_alias_moved_outside_of_the_admin_is_followed_and_noted(own_stack: Stack) -> None:
@@ -100,7 +110,11 @@ def test_an_alias_moved_outside_of_the_admin_is_followed_and_noted(own_stack: St
     own_stack.manage("shell", "-c", code)
     wait_until(lambda: live(own_stack) == target["version"], "the moved alias is followed", 40)
     entry = last_entry(own_stack)
-    assert (entry["outcome"], entry["requested_by_id"], entry["to_version_id"]) == ("done", None, target["id"])
+    assert (entry["outcome"], entry["requested_by_id"], entry["to_version_id"]) == (
+        "done",
+        None,
+        target["id"],
+    )
 
 
 def test_a_version_whose_files_are_gone_is_fetched_again(own_stack: Stack) -> None:
@@ -108,5 +122,7 @@ def test_a_version_whose_files_are_gone_is_fetched_again(own_stack: Stack) -> No
     shutil.rmtree(own_stack.data_dir / "versions" / target["digest"])
     visitor = own_stack.visitor()
     generation_id = visitor.submit(length=30, version=target["version"])["id"]
-    wait_until(lambda: export(visitor, generation_id)["state"] == "done", "the fetched version writes", 60)
+    wait_until(
+        lambda: export(visitor, generation_id)["state"] == "done", "the fetched version writes", 60
+    )
     assert (own_stack.data_dir / "versions" / target["digest"] / "model.json").exists()

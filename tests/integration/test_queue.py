@@ -15,11 +15,18 @@ from tests.stack import EVERYTHING, Stack, wait_until
 QUEUE = "charrnn:generate"
 THREADS = 2
 ENDLESS = 1_000_000  # characters: none of these texts ends while it is looked at
-SETTINGS = {"ENGINE_MAX_STREAMS": str(THREADS), "GENERATION_MAX_LENGTH": str(ENDLESS), "OWNER_MAX_ACTIVE": "20"}
+SETTINGS = {
+    "ENGINE_MAX_STREAMS": str(THREADS),
+    "GENERATION_MAX_LENGTH": str(ENDLESS),
+    "OWNER_MAX_ACTIVE": "20",
+}
 
 
 def in_state(stack: Stack, state: str) -> set[str]:
-    return {str(UUID(row["id"])) for row in stack.rows("SELECT id FROM generator_generation WHERE state = ?", state)}
+    return {
+        str(UUID(row["id"]))
+        for row in stack.rows("SELECT id FROM generator_generation WHERE state = ?", state)
+    }
 
 
 def queued_messages(redis: Redis) -> Counter[str]:
@@ -28,25 +35,41 @@ def queued_messages(redis: Redis) -> Counter[str]:
     return Counter(json.loads(body)[0][0] for body in bodies)
 
 
-def test_what_a_busy_worker_cannot_write_yet_stays_on_the_queue_for_others(make_stack: Callable[..., Stack]) -> None:
+def test_what_a_busy_worker_cannot_write_yet_stays_on_the_queue_for_others(
+    make_stack: Callable[..., Stack],
+) -> None:
     stack = make_stack(*EVERYTHING, **SETTINGS)
     visitor = stack.visitor()
     with Redis.from_url(stack.redis_url) as redis:
         for _ in range(3 * THREADS):
             visitor.submit(length=ENDLESS)
-        wait_until(lambda: len(in_state(stack, "running")) == THREADS, "as many are written as there are threads", 20)
+        wait_until(
+            lambda: len(in_state(stack, "running")) == THREADS,
+            "as many are written as there are threads",
+            20,
+        )
         assert queued_messages(redis) == Counter(in_state(stack, "queued"))
 
         lost = json.loads(base64.b64decode(json.loads(redis.lpop(QUEUE))["body"]))[0][0]
         assert queued_messages(redis) == Counter(in_state(stack, "queued") - {lost})
         wait_until(lambda: queued_messages(redis)[lost], "the lost one is sent again", 20)
-        assert queued_messages(redis) == Counter(in_state(stack, "queued"))  # and none of the others
+        assert queued_messages(redis) == Counter(
+            in_state(stack, "queued")
+        )  # and none of the others
 
         stack.start("worker-2")
-        wait_until(lambda: len(in_state(stack, "running")) == 2 * THREADS, "the second worker takes what waits", 5)
+        wait_until(
+            lambda: len(in_state(stack, "running")) == 2 * THREADS,
+            "the second worker takes what waits",
+            5,
+        )
         assert queued_messages(redis) == Counter(in_state(stack, "queued"))
 
         for generation_id in list(in_state(stack, "running"))[:THREADS]:
             visitor.post(f"/generations/{generation_id}/cancel/")
-        wait_until(lambda: not in_state(stack, "queued"), "whoever has a thread free takes the rest", 5)
-        wait_until(lambda: redis.hlen("charrnn:unacked") == 2 * THREADS, "what has ended is confirmed", 5)
+        wait_until(
+            lambda: not in_state(stack, "queued"), "whoever has a thread free takes the rest", 5
+        )
+        wait_until(
+            lambda: redis.hlen("charrnn:unacked") == 2 * THREADS, "what has ended is confirmed", 5
+        )

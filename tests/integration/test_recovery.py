@@ -35,7 +35,9 @@ async def close_sockets() -> AsyncIterator[None]:
 def expected_text(stack: Stack, visitor: Visitor) -> str:
     """Return what an undisturbed run writes."""
     generation_id = visitor.submit(length=LENGTH, seed=SEED)["id"]
-    wait_until(lambda: export(visitor, generation_id)["state"] == "done", "an undisturbed run ends", 60)
+    wait_until(
+        lambda: export(visitor, generation_id)["state"] == "done", "an undisturbed run ends", 60
+    )
     text: str = export(visitor, generation_id)["text"]
     return text
 
@@ -108,7 +110,9 @@ async def test_without_redis_a_submit_is_kept_and_written_later(make_stack: Make
     accepted = await asyncio.to_thread(lambda: visitor.submit(length=100))
     assert export(visitor, accepted["id"])["state"] == "queued"
     await asyncio.to_thread(stack.start, "redis")
-    wait_until(lambda: export(visitor, accepted["id"])["state"] == "done", "the queued one is written", 60)
+    wait_until(
+        lambda: export(visitor, accepted["id"])["state"] == "done", "the queued one is written", 60
+    )
 
 
 async def test_a_web_process_that_dies_is_not_noticed_by_the_writing(make_stack: MakeStack) -> None:
@@ -135,13 +139,16 @@ async def test_without_redis_a_text_is_followed_by_its_row(make_stack: MakeStack
     assert frames[-1]["state"] == "done"
 
 
-async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys(make_stack: MakeStack) -> None:
+async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys(
+    make_stack: MakeStack,
+) -> None:
     stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
     done, _, _ = await started(visitor, stack)
     cancelled = visitor.submit(length=LENGTH, seed=1)["id"]
-    # Right after a checkpoint: a process that is stopped inside a transaction would keep SQLite locked for everybody.
+    # Right after a checkpoint: a process that is stopped inside a transaction would keep SQLite
+    # locked for everybody.
     wait_until(lambda: export(visitor, cancelled)["text"], "a checkpoint", 20)
     stack.freeze("worker")
     wait_until(lambda: export(visitor, done)["state"] == "queued", "housekeeping gives it back", 40)
@@ -154,7 +161,9 @@ async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys
 
 async def test_a_registry_that_does_not_answer_holds_up_no_recovery(make_stack: MakeStack) -> None:
     with socket_module.create_server(("127.0.0.1", 0)) as silent:
-        stack = make_stack(*EVERYTHING, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        stack = make_stack(
+            *EVERYTHING, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
         visitor = stack.visitor()
         generation_id, socket, frames = await started(visitor, stack)
         stack.kill("worker")
@@ -164,7 +173,9 @@ async def test_a_registry_that_does_not_answer_holds_up_no_recovery(make_stack: 
     assert export(visitor, generation_id)["attempt"] == 2
 
 
-async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(make_stack: MakeStack) -> None:
+async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(
+    make_stack: MakeStack,
+) -> None:
     stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     generation_id, socket, frames = await started(visitor, stack)
@@ -173,7 +184,11 @@ async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(make_stac
         async with asyncio.timeout(1):
             while True:
                 frames.append(json.loads(await socket.recv()))
-    wait_until(lambda: export(visitor, generation_id)["state"] == "queued", "housekeeping gives it back", 40)
+    wait_until(
+        lambda: export(visitor, generation_id)["state"] == "queued",
+        "housekeeping gives it back",
+        40,
+    )
     await socket.send('{"type": "cancel"}')
     frames += await frames_until_end(socket)
     assert frames[-1]["state"] == "cancelled"

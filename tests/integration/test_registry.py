@@ -15,12 +15,16 @@ VERSIONS = "/admin/generator/modelversion/"
 UNAVAILABLE = "The model registry is unavailable"
 
 
-def test_the_admin_says_when_the_registry_is_away_and_when_it_is_back(make_stack: Callable[..., Stack], data_dir: Path) -> None:
+def test_the_admin_says_when_the_registry_is_away_and_when_it_is_back(
+    make_stack: Callable[..., Stack], data_dir: Path
+) -> None:
     with MlflowServer(data_dir) as registry:
         stack = make_stack(*EVERYTHING, MLFLOW_TRACKING_URI=registry.url)
         stack.manage("shell", "-c", ADMIN)
         admin, visitor = stack.visitor(), stack.visitor()
-        admin.post("/admin/login/?next=/admin/", {"username": "root", "password": "a-long-enough-one"})
+        admin.post(
+            "/admin/login/?next=/admin/", {"username": "root", "password": "a-long-enough-one"}
+        )
 
         def page() -> str:
             began = time.monotonic()
@@ -32,6 +36,12 @@ def test_the_admin_says_when_the_registry_is_away_and_when_it_is_back(make_stack
         wait_until(lambda: UNAVAILABLE in page(), "the admin says that the registry is away")
         assert "Start it, or correct MLFLOW_TRACKING_URI." in page()
         generation_id = visitor.submit(length=50)["id"]
-        wait_until(lambda: export(visitor, generation_id)["state"] == "done", "texts are written without the registry", 20)
+        wait_until(
+            lambda: export(visitor, generation_id)["state"] == "done",
+            "texts are written without the registry",
+            20,
+        )
         registry.start()
-        wait_until(lambda: UNAVAILABLE not in page(), "the admin says no more that the registry is away")
+        wait_until(
+            lambda: UNAVAILABLE not in page(), "the admin says no more that the registry is away"
+        )

@@ -28,7 +28,9 @@ def stack(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A copy of the product of this table's own, for the live version changes."""
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("clicks") / "var"))
     with Stack(folder) as running:
-        running.start(*(name for name in EVERYTHING if name != "worker"))  # what is submitted stays as it is
+        running.start(
+            *(name for name in EVERYTHING if name != "worker")
+        )  # what is submitted stays as it is
         running.manage("shell", "-c", STAFF)
         yield running
 
@@ -37,8 +39,13 @@ def form(visitor: Visitor, page: str, action: str = "", **typed: Any) -> Fields:
     """Return the fields of the form of a page that goes to `action`, filled in; hidden ones as the page has them."""
     html = visitor.get(page).text
     name = f'action="{action}"' if action else r"(?!.*action=)"
-    (block,) = re.findall(rf'<form (?=[^>]*method="post")(?:[^>]*{name}[^>]*)>(.*?)</form>', html, re.DOTALL)[:1]
-    inputs = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<(?:input|button) [^>]*>", block)]
+    (block,) = re.findall(
+        rf'<form (?=[^>]*method="post")(?:[^>]*{name}[^>]*)>(.*?)</form>', html, re.DOTALL
+    )[:1]
+    inputs = [
+        dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        for tag in re.findall(r"<(?:input|button) [^>]*>", block)
+    ]
     return {tag["name"]: unescape(tag.get("value", "")) for tag in inputs if "name" in tag} | typed
 
 
@@ -81,14 +88,20 @@ def texts(visitor: Visitor) -> list[str]:
 def account(stack: Stack) -> str:
     """Make an account and return its name."""
     name, visitor = f"u{uuid.uuid4().hex[:8]}", stack.visitor()
-    send(visitor, "/accounts/signup/", form(visitor, "/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD))
+    send(
+        visitor,
+        "/accounts/signup/",
+        form(visitor, "/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD),
+    )
     return name
 
 
 def test_sign_up(stack: Stack, click_twice: Twice) -> None:
     visitor, name = stack.visitor(), f"u{uuid.uuid4().hex[:8]}"
     mine = visitor.submit()["id"]
-    fields = form(visitor, "/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD)
+    fields = form(
+        visitor, "/accounts/signup/", username=name, password1=PASSWORD, password2=PASSWORD
+    )
     answer = click_twice(visitor, "/accounts/signup/", fields)
     assert (answer.status_code, f"Signed in as <b><bdi>{name}" in answer.text) == (200, True)
     assert stack.rows("SELECT COUNT(*) AS n FROM auth_user WHERE username = ?", name) == [{"n": 1}]
@@ -101,7 +114,9 @@ def test_sign_up_under_anothers_name(stack: Stack) -> None:
     answers = []
     for password in (PASSWORD, "another-long-one"):
         other = stack.visitor()
-        fields = form(other, "/accounts/signup/", username=name, password1=password, password2=password)
+        fields = form(
+            other, "/accounts/signup/", username=name, password1=password, password2=password
+        )
         answers.append(send(other, "/accounts/signup/", fields))
     assert [answer.status_code for answer in answers] == [200, 400]
     assert re.search(r'id="id_username_error">[^<]*already exists', answers[1].text)
@@ -119,9 +134,17 @@ def test_sign_in(stack: Stack, click_twice: Twice) -> None:
 
 def test_sign_out(stack: Stack, click_twice: Twice) -> None:
     visitor, name = stack.visitor(), account(stack)
-    send(visitor, "/accounts/login/", form(visitor, "/accounts/login/", username=name, password=PASSWORD))
+    send(
+        visitor,
+        "/accounts/login/",
+        form(visitor, "/accounts/login/", username=name, password=PASSWORD),
+    )
     answer = click_twice(visitor, "/accounts/logout/", form(visitor, "/", "/accounts/logout/"))
-    assert (answer.status_code, "Signed in as" in answer.text, ">Sign in<" in answer.text) == (200, False, True)
+    assert (answer.status_code, "Signed in as" in answer.text, ">Sign in<" in answer.text) == (
+        200,
+        False,
+        True,
+    )
 
 
 def test_submit(stack: Stack, click_twice: Twice) -> None:
@@ -147,7 +170,11 @@ def test_cancel(stack: Stack, click_twice: Twice) -> None:
     visitor = stack.visitor()
     url = visitor.submit()["url"]
     answer = click_twice(visitor, f"{url}cancel/", form(visitor, url, f"{url}cancel/"))
-    assert (answer.status_code, answer.url, "Stopped after 0 characters" in answer.text) == (200, stack.base_url + url, True)
+    assert (answer.status_code, answer.url, "Stopped after 0 characters" in answer.text) == (
+        200,
+        stack.base_url + url,
+        True,
+    )
 
 
 @pytest.mark.parametrize("page", ["/history/", "its own"])
@@ -166,26 +193,38 @@ def test_delete_what_is_anothers(stack: Stack) -> None:
     visitor, stranger = stack.visitor(), stack.visitor()
     mine = visitor.submit()
     answers = [
-        send(stranger, f"/generations/{one}/delete/", form(stranger, "/", "/generations/")) for one in (mine["id"], uuid.uuid4())
+        send(stranger, f"/generations/{one}/delete/", form(stranger, "/", "/generations/"))
+        for one in (mine["id"], uuid.uuid4())
     ]
-    assert [(answer.status_code, answer.url) for answer in answers] == [(200, f"{stack.base_url}/history/")] * 2
+    assert [(answer.status_code, answer.url) for answer in answers] == [
+        (200, f"{stack.base_url}/history/")
+    ] * 2
     assert ["There is no such text" in answer.text for answer in answers] == [True] * 2
     assert texts(visitor) == [mine["id"]]
 
 
 def test_sign_in_to_the_admin_make_live_and_sign_out(stack: Stack, click_twice: Twice) -> None:
     staff = stack.visitor()
-    fields = form(staff, "/admin/login/?next=/admin/", username="staff", password=PASSWORD, next="/admin/")
+    fields = form(
+        staff, "/admin/login/?next=/admin/", username="staff", password=PASSWORD, next="/admin/"
+    )
     answer = click_twice(staff, "/admin/login/", fields)
     assert (answer.status_code, "Site administration" in answer.text) == (200, True)
 
-    (target,) = stack.rows("SELECT id, version FROM generator_modelversion WHERE NOT is_live LIMIT 1")
+    (target,) = stack.rows(
+        "SELECT id, version FROM generator_modelversion WHERE NOT is_live LIMIT 1"
+    )
     known = len(stack.rows("SELECT id FROM generator_promotion"))
-    fields = form(staff, "/", "/accounts/logout/") | {"action": "make_live", "_selected_action": target["id"]}
+    fields = form(staff, "/", "/accounts/logout/") | {
+        "action": "make_live",
+        "_selected_action": target["id"],
+    }
     answer = click_twice(staff, VERSIONS, fields)
     assert re.search(rf"Version {target['version']} is live", answer.text)
     assert "Another switch" not in answer.text
-    (entry,) = stack.rows("SELECT outcome, to_version_id AS version FROM generator_promotion ORDER BY id")[known:]
+    (entry,) = stack.rows(
+        "SELECT outcome, to_version_id AS version FROM generator_promotion ORDER BY id"
+    )[known:]
     assert entry == {"outcome": "done", "version": target["id"]}
 
     answer = click_twice(staff, "/admin/logout/", form(staff, "/admin/", "/admin/logout/"))

@@ -109,7 +109,9 @@ def long_stack(make_stack: Make) -> Stack:
     return make_stack(*EVERYTHING, GENERATION_MAX_LENGTH="200000", OWNER_MAX_ACTIVE="10")
 
 
-async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_read_on(long_stack: Stack) -> None:
+async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_read_on(
+    long_stack: Stack,
+) -> None:
     stack, count = long_stack, 10
     visitor, other = stack.visitor(), stack.visitor()
     warm = other.submit(length=200_000)["id"]
@@ -117,7 +119,9 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     await asyncio.gather(*(read_whole(other, warm) for _ in range(3)))
     base = stack.memory("web")
     generation_id = visitor.submit(length=200_000)["id"]
-    deaf = [await asyncio.to_thread(deaf_socket, visitor, stack, generation_id) for _ in range(count)]
+    deaf = [
+        await asyncio.to_thread(deaf_socket, visitor, stack, generation_id) for _ in range(count)
+    ]
     peak = base
 
     async def watch_memory() -> None:
@@ -141,7 +145,9 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     assert "Traceback" not in stack.logs("web", 100_000)
 
 
-async def test_a_client_that_never_reads_a_text_that_waits_is_cut_off_as_well(make_stack: Make) -> None:
+async def test_a_client_that_never_reads_a_text_that_waits_is_cut_off_as_well(
+    make_stack: Make,
+) -> None:
     stack = make_stack("redis", "web")
     visitor = stack.visitor()
     deaf = deaf_socket(visitor, stack, visitor.submit()["id"])
@@ -150,15 +156,21 @@ async def test_a_client_that_never_reads_a_text_that_waits_is_cut_off_as_well(ma
     assert seconds < 60
 
 
-async def test_over_a_link_of_2_kb_a_second_the_whole_text_comes_over_one_socket(stack: Stack) -> None:
+async def test_over_a_link_of_2_kb_a_second_the_whole_text_comes_over_one_socket(
+    stack: Stack,
+) -> None:
     visitor, reader = stack.visitor(), Reader()
     generation_id = visitor.submit(length=14_000, seed=9)["id"]
     start = time.monotonic()
     with Proxy(stack.port, narrow=True) as link:
         link.rate = LINK
-        async with visitor.twin(link.url).socket(generation_id, 0, pings=False) as socket:  # a ping would wait behind the text
+        async with visitor.twin(link.url).socket(
+            generation_id, 0, pings=False
+        ) as socket:  # a ping would wait behind the text
             await reader.read(socket)
-    print(f"\n14,000 characters in {time.monotonic() - start:.0f} s over a link of {LINK} bytes a second")
+    print(
+        f"\n14,000 characters in {time.monotonic() - start:.0f} s over a link of {LINK} bytes a second"
+    )
     assert reader.end is not None
     assert reader.text == exported(visitor, generation_id)
 
@@ -182,7 +194,9 @@ async def test_a_client_that_confirms_late_gets_every_character_once(make_stack:
     assert reader.text == exported(visitor, generation_id)
 
 
-async def test_a_client_that_never_confirms_gets_a_window_and_goes_on_at_its_offset(long_stack: Stack) -> None:
+async def test_a_client_that_never_confirms_gets_a_window_and_goes_on_at_its_offset(
+    long_stack: Stack,
+) -> None:
     visitor, reader = long_stack.visitor(), Reader()
     generation_id = visitor.submit(length=50_000)["id"]
     async with visitor.socket(generation_id) as socket:

@@ -17,7 +17,9 @@ AT_ONCE = 1.0  # seconds
 def sign_up(visitor: Visitor) -> str:
     """Make an account, sign in with it, and return its name."""
     name = f"u{uuid.uuid4().hex[:8]}"
-    answer = visitor.post("/accounts/signup/", {"username": name, "password1": PASSWORD, "password2": PASSWORD})
+    answer = visitor.post(
+        "/accounts/signup/", {"username": name, "password1": PASSWORD, "password2": PASSWORD}
+    )
     assert f"Signed in as <b><bdi>{name}" in answer.text
     return name
 
@@ -31,7 +33,9 @@ async def closed_after(socket: ClientConnection, change: Callable[[], object]) -
     assert socket.close_code == 4401
 
 
-async def test_a_sign_out_ends_the_sockets_of_that_session_at_once_and_no_others(stack: Stack) -> None:
+async def test_a_sign_out_ends_the_sockets_of_that_session_at_once_and_no_others(
+    stack: Stack,
+) -> None:
     user = stack.visitor()
     name = sign_up(user)
     elsewhere = stack.visitor()
@@ -54,7 +58,11 @@ async def test_a_sign_up_moves_the_sockets_of_what_it_takes_along(stack: Stack) 
 
 
 async def test_what_the_staff_does_to_an_account_ends_its_sockets_at_once(stack: Stack) -> None:
-    changes = ("user.is_active = False; user.save()", "user.set_password('another-one'); user.save()", "user.delete()")
+    changes = (
+        "user.is_active = False; user.save()",
+        "user.set_password('another-one'); user.save()",
+        "user.delete()",
+    )
     for change in changes:
         user = stack.visitor()
         name = sign_up(user)
@@ -67,7 +75,9 @@ async def test_what_the_staff_does_to_an_account_ends_its_sockets_at_once(stack:
             assert socket.close_code == 4401, change
 
 
-async def test_without_redis_a_sign_out_still_ends_what_an_open_socket_may_do(make_stack: Callable[..., Stack]) -> None:
+async def test_without_redis_a_sign_out_still_ends_what_an_open_socket_may_do(
+    make_stack: Callable[..., Stack],
+) -> None:
     stack = make_stack("redis", "web")
     user = stack.visitor()
     sign_up(user)
@@ -79,4 +89,6 @@ async def test_without_redis_a_sign_out_still_ends_what_an_open_socket_may_do(ma
         await socket.send('{"type": "cancel"}')
         await until_closed(socket)
     assert socket.close_code == 4401
-    assert stack.rows("SELECT cancel_requested FROM generator_generation") == [{"cancel_requested": 0}]
+    assert stack.rows("SELECT cancel_requested FROM generator_generation") == [
+        {"cancel_requested": 0}
+    ]

@@ -48,18 +48,26 @@ def stop_and_time(stack: Stack) -> float:
 def worker_check(stack: Stack) -> tuple[bool, str]:
     """Return what /readyz says of workers."""
     _, body = supervision.get(HOST, stack.port, "/readyz", [HOST])
-    return next((check["ok"], check["found"]) for check in json.loads(body)["checks"] if check["name"] == "worker")
+    return next(
+        (check["ok"], check["found"])
+        for check in json.loads(body)["checks"]
+        if check["name"] == "worker"
+    )
 
 
 @pytest.mark.parametrize("after", [0.3, 0.8, 1.3])
-def test_a_worker_that_is_stopped_as_it_starts_ends_in_time(surroundings: Stack, after: float) -> None:
+def test_a_worker_that_is_stopped_as_it_starts_ends_in_time(
+    surroundings: Stack, after: float
+) -> None:
     surroundings.launch("worker")
     time.sleep(after)  # a moment is what is tested: there is no state to wait for
     assert stop_and_time(surroundings) <= PROMISED
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.2, 0.5, 1.0, 2.0])
-def test_a_worker_that_is_stopped_once_its_row_is_there_ends_in_time(surroundings: Stack, after: float) -> None:
+def test_a_worker_that_is_stopped_once_its_row_is_there_ends_in_time(
+    surroundings: Stack, after: float
+) -> None:
     surroundings.launch("worker")
     wait_until(lambda: row_of(surroundings), "its row appears")
     time.sleep(after)
@@ -86,7 +94,9 @@ def test_a_worker_counts_as_ready_only_when_it_takes_texts(surroundings: Stack) 
     assert not worker_check(surroundings)[0]
 
 
-def test_a_worker_is_ready_no_longer_without_redis_and_again_once_it_is_back(surroundings: Stack) -> None:
+def test_a_worker_is_ready_no_longer_without_redis_and_again_once_it_is_back(
+    surroundings: Stack,
+) -> None:
     surroundings.start("worker")
     surroundings.kill("redis")
     try:
@@ -103,7 +113,9 @@ def test_a_worker_is_ready_no_longer_without_redis_and_again_once_it_is_back(sur
 @contextmanager
 def locked(stack: Stack) -> Iterator[None]:
     """Hold the database's write lock."""
-    with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)) as database:
+    with contextlib.closing(
+        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)
+    ) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
         database.execute("ROLLBACK")
@@ -132,13 +144,21 @@ def test_a_worker_ends_in_time_while_it_fetches_a_version(make_stack: MakeStack)
             assert stop_and_time(stack) <= PROMISED
 
 
-def test_a_text_whose_model_is_being_fetched_is_given_back_without_blame(make_stack: MakeStack) -> None:
+def test_a_text_whose_model_is_being_fetched_is_given_back_without_blame(
+    make_stack: MakeStack,
+) -> None:
     with socket.create_server((HOST, 0)) as silent:
-        stack = make_stack("redis", "web", "worker", MLFLOW_TRACKING_URI=f"http://{HOST}:{silent.getsockname()[1]}")
-        other = stack.rows("SELECT version, digest FROM generator_modelversion WHERE NOT is_live")[0]
+        stack = make_stack(
+            "redis", "web", "worker", MLFLOW_TRACKING_URI=f"http://{HOST}:{silent.getsockname()[1]}"
+        )
+        other = stack.rows("SELECT version, digest FROM generator_modelversion WHERE NOT is_live")[
+            0
+        ]
         shutil.rmtree(stack.data_dir / "versions" / other["digest"])
         stack.visitor().submit(version=other["version"])
         silent.settimeout(60)
         with silent.accept()[0]:
             assert stop_and_time(stack) <= PROMISED
-    assert stack.rows("SELECT state, failures FROM generator_generation") == [{"state": "queued", "failures": 0}]
+    assert stack.rows("SELECT state, failures FROM generator_generation") == [
+        {"state": "queued", "failures": 0}
+    ]

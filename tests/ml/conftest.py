@@ -17,7 +17,9 @@ from ml.engine.step import OnnxStep
 from ml.versions.version import Version, parameter_shapes, read_step_graph, write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 
-settings.register_profile("ml", deadline=None, derandomize=True)  # the same examples on every machine; no timings
+settings.register_profile(
+    "ml", deadline=None, derandomize=True
+)  # the same examples on every machine; no timings
 settings.load_profile("ml")
 
 SYMBOLS = UNKNOWN + "\n !'.,ABCDETHNabcdefghiklmnorstuwy"
@@ -32,11 +34,15 @@ def random_weights(model: ModelConfig, seed: int = 0) -> Weights:
     weights = {}
     for name, shape in parameter_shapes(model).items():
         scale = 3.0 if name == "linear.weight" else 1.5
-        weights[name] = (generator.normal(0, scale, shape) / np.sqrt(model.hidden_size)).astype(np.float32)
+        weights[name] = (generator.normal(0, scale, shape) / np.sqrt(model.hidden_size)).astype(
+            np.float32
+        )
     return {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in weights.items()}
 
 
-def make_version(folder: Path, model: ModelConfig = MODEL, seed: int = 0, title: str = "tiny") -> Version:
+def make_version(
+    folder: Path, model: ModelConfig = MODEL, seed: int = 0, title: str = "tiny"
+) -> Version:
     return write_version(
         folder,
         weights=random_weights(model, seed),

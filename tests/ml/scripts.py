@@ -27,7 +27,8 @@ CHINESE = """天地玄黃宇宙洪荒。日月盈昃辰宿列張。寒來暑往�
 墨悲絲染詩讚羔羊。景行維賢克念作聖。德建名立形端表正。空谷傳聲虛堂習聽。禍因惡積福緣善慶。尺璧非寶寸陰是競。
 資父事君曰嚴與敬。孝當竭力忠則盡命。臨深履薄夙興溫凊。似蘭斯馨如松之盛。川流不息淵澄取映。容止若思言辭安定。
 """
-# The Iroha, and a name whose first character lies beyond the first 65,536: two units in UTF-16, one character.
+# The Iroha, and a name whose first character lies beyond the first 65,536: two units in UTF-16, one
+# character.
 JAPANESE = """いろはにほへと　ちりぬるを　わかよたれそ　つねならむ
 うゐのおくやま　けふこえて　あさきゆめみし　ゑひもせす
 色は匂へど散りぬるを、我が世誰ぞ常ならむ。有為の奥山今日越えて、浅き夢見じ酔ひもせず。

@@ -1,7 +1,8 @@
 """Model versions that must not be let in: each is refused with a sentence, nothing is executed, and next to no memory is taken.
 
-A case is a folder that was tampered with as somebody would who can write to the registry: files, sizes and hashes agree wherever
-the case is not about them. A process of its own lets it in as the product does, first a good version and then the bad one.
+A case is a folder that was tampered with as somebody would who can write to the registry: files,
+sizes and hashes agree wherever the case is not about them. A process of its own lets it in as the
+product does, first a good version and then the bad one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Tamper = Callable[[Path], object]
 GRAPH = "step.onnx"
 GROWTH = 16 * 1024  # KiB
 
-# Lets folders in as ml/versions/registry.py and ml/engine/cache.py do, and measures the highest memory of the second.
+# Lets folders in as ml/versions/registry.py and ml/engine/cache.py do, and measures the highest
+# memory of the second.
 DOOR = """
 import hashlib, json, re, sys
 from pathlib import Path
@@ -71,7 +73,9 @@ EVIL = "from pathlib import Path\nPath('exploded').touch()\n"
 
 def one_more_file(to: str) -> Tamper:
     """Name a further file in model.json, with a hash that would fit."""
-    return lambda folder: edit_meta(folder, lambda meta: meta["files"].update({to: meta["files"][GRAPH]}))
+    return lambda folder: edit_meta(
+        folder, lambda meta: meta["files"].update({to: meta["files"][GRAPH]})
+    )
 
 
 def architecture(**changes: Any) -> Tamper:
@@ -157,7 +161,9 @@ def graph(change: Callable[[Any], object]) -> Tamper:
 def add_to_logits(model: Any, name: str) -> None:
     """Add the largest value of a tensor to the logits."""
     for node in model.graph.node:
-        node.output[:] = ["honest_logits" if output == "logits" else output for output in node.output]
+        node.output[:] = [
+            "honest_logits" if output == "logits" else output for output in node.output
+        ]
     model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
     model.graph.node.append(helper.make_node("Add", ["honest_logits", "largest"], ["logits"]))
 
@@ -192,27 +198,53 @@ def read_file(location: str) -> Callable[[Any], object]:
 # name → what is done to a good version → what the sentence says
 CASES: dict[str, tuple[Tamper, str]] = {
     "a pickle named weights.safetensors": (weights(pickle.dumps(Bomb())), "not a safetensors file"),
-    "a pickle named step.onnx": (lambda folder: replace_file(folder, GRAPH, pickle.dumps(Bomb())), "step.onnx is not the graph"),
-    "a pickle named model.json": (description(pickle.dumps(Bomb())), "model.json is not a description"),
+    "a pickle named step.onnx": (
+        lambda folder: replace_file(folder, GRAPH, pickle.dumps(Bomb())),
+        "step.onnx is not the graph",
+    ),
+    "a pickle named model.json": (
+        description(pickle.dumps(Bomb())),
+        "model.json is not a description",
+    ),
     "safetensors: empty": (weights(b""), "not a safetensors file"),
     "safetensors: one byte": (weights(b"\x10"), "not a safetensors file"),
     "safetensors: truncated header": (weights(header((8, 0, 16))[:20]), "not a safetensors file"),
-    "safetensors: header of 2^62 bytes": (weights((2**62).to_bytes(8, "little") + b"{}"), "not a safetensors file"),
-    "safetensors: overlapping tensors": (weights(header((8, 0, 16), (4, 4, 12))), "not a safetensors file"),
+    "safetensors: header of 2^62 bytes": (
+        weights((2**62).to_bytes(8, "little") + b"{}"),
+        "not a safetensors file",
+    ),
+    "safetensors: overlapping tensors": (
+        weights(header((8, 0, 16), (4, 4, 12))),
+        "not a safetensors file",
+    ),
     "safetensors: the right tensors, overlapping": (overlap_in_place, "not a safetensors file"),
     "safetensors: beyond the end": (weights(header((2**40, 0, 2**41))), "not a safetensors file"),
     "safetensors: 10 GB": (huge_file(WEIGHTS), "too many for this architecture"),
-    "hidden size 10^9": (architecture(hidden_size=10**9), "hidden_size must be a whole number from 1 to 4096"),
-    "10^9 layers": (architecture(num_layers=10**9), "num_layers must be a whole number from 1 to 8"),
+    "hidden size 10^9": (
+        architecture(hidden_size=10**9),
+        "hidden_size must be a whole number from 1 to 4096",
+    ),
+    "10^9 layers": (
+        architecture(num_layers=10**9),
+        "num_layers must be a whole number from 1 to 8",
+    ),
     "hidden size of another model": (architecture(hidden_size=4096), "shape"),
-    "duplicate vocabulary entries": (vocabulary(UNKNOWN + "aa" + SYMBOLS[3:]), "names a symbol twice"),
+    "duplicate vocabulary entries": (
+        vocabulary(UNKNOWN + "aa" + SYMBOLS[3:]),
+        "names a symbol twice",
+    ),
     "vocabulary of 100,000": (vocabulary(UNKNOWN + "a" * 99_999), "2 to 4096 symbols"),
-    "half of a character pair in the vocabulary": (vocabulary(UNKNOWN + "\ud83d" + SYMBOLS[2:]), "half of a character pair"),
+    "half of a character pair in the vocabulary": (
+        vocabulary(UNKNOWN + "\ud83d" + SYMBOLS[2:]),
+        "half of a character pair",
+    ),
     "NUL in the vocabulary": (vocabulary(UNKNOWN + "\0" + SYMBOLS[2:]), "NUL"),
     "a title of 201 characters": (title("x" * 201), "the title must be one line"),
     "a title with a lone surrogate": (title("\ud83d"), "the title must be one line"),
     "a metric beyond a float": (
-        lambda folder: replace_text(folder, '"validation_nats_per_char": 3.0', '"validation_nats_per_char": 1e999'),
+        lambda folder: replace_text(
+            folder, '"validation_nats_per_char": 3.0', '"validation_nats_per_char": 1e999'
+        ),
         "too large for a number",
     ),
     "an extra file": (files(extra_dot_txt="hello"), "extra.txt"),
@@ -226,12 +258,21 @@ CASES: dict[str, tuple[Tamper, str]] = {
     "an absolute path": (one_more_file("/etc/passwd"), "no part of a version"),
     "a link out of the folder": (link, "not a regular file"),
     "model.json: 10 GB": (huge_file("model.json"), "larger than"),
-    "model.json: nothing but brackets": (description(b'{"format": [' + b"[]," * 66_000 + b"0]}"), "format"),
+    "model.json: nothing but brackets": (
+        description(b'{"format": [' + b"[]," * 66_000 + b"0]}"),
+        "format",
+    ),
     "model.json: 100,000 nested brackets": (description(b"[" * 100_000), "model.json"),
     "step graph: 4 GB from one number": (graph(allocate), "step.onnx is not the graph"),
     "step graph: 3.6 GB from two vectors": (graph(broadcast), "step.onnx is not the graph"),
-    "step graph: a file by ..": (graph(read_file("../../etc/passwd")), "step.onnx is not the graph"),
-    "step graph: a file of the working folder": (graph(read_file("secret-key")), "step.onnx is not the graph"),
+    "step graph: a file by ..": (
+        graph(read_file("../../etc/passwd")),
+        "step.onnx is not the graph",
+    ),
+    "step graph: a file of the working folder": (
+        graph(read_file("secret-key")),
+        "step.onnx is not the graph",
+    ),
 }
 
 
@@ -242,7 +283,14 @@ def test_it_is_refused_with_a_sentence(version: Version, version_copy: Path, nam
     (version_copy.parent / "secret-key").write_text("a secret")
     command = [sys.executable, "-c", DOOR, str(version.folder), str(version_copy)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, env=environment, cwd=version_copy.parent, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=version_copy.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     print(f"\n{name}: {result['said']} (+{result['grew'] / 1024:.1f} MiB)")
@@ -250,7 +298,9 @@ def test_it_is_refused_with_a_sentence(version: Version, version_copy: Path, nam
     assert reason in result["said"]
     assert "\n" not in result["said"]
     assert result["grew"] < GROWTH
-    assert not [path for folder in (version_copy, version_copy.parent) for path in folder.glob("exploded*")]
+    assert not [
+        path for folder in (version_copy, version_copy.parent) for path in folder.glob("exploded*")
+    ]
 
 
 def test_the_bomb_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from ml.cli import BOOKS, main
-from ml.data.corpus import Corpus, CorpusError, build, clean, join_wrapped_lines, read_catalog, strip_licence
+from ml.data.corpus import (
+    Corpus,
+    CorpusError,
+    build,
+    clean,
+    join_wrapped_lines,
+    read_catalog,
+    strip_licence,
+)
 
 BOOK = """The Project Gutenberg eBook of Tests
 *** START OF THE PROJECT GUTENBERG EBOOK TESTS ***
@@ -71,7 +79,10 @@ def test_lines_stay_when_asked_to() -> None:
 def test_the_split_is_the_end_of_every_book(tmp_path: Path) -> None:
     source = write_books(tmp_path / "books", {"1": "a" * 1000, "2": "b" * 500})
     corpus = build(source, tmp_path / "corpus")
-    assert [(book.train_chars, book.validation_chars) for book in corpus.books] == [(952, 50), (477, 25)]
+    assert [(book.train_chars, book.validation_chars) for book in corpus.books] == [
+        (952, 50),
+        (477, 25),
+    ]
     assert corpus.vocabulary.decode(corpus.train) == "a" * 952 + "b" * 477
     assert corpus.vocabulary.decode(corpus.validation) == "a" * 48 + "\n\n" + "b" * 23 + "\n\n"
 
@@ -90,7 +101,10 @@ def test_a_corpus_of_before_there_were_more_symbols_is_opened(tmp_path: Path) ->
     assert built.digest == "7bffea3e9d8b6070a5421b406b3783929ca9032f4d1925f30188e38245cf4cc7"
     path = tmp_path / "corpus" / "corpus.json"
     meta = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({key: meta[key] for key in ("vocabulary", "digest", "join_lines", "books")}), encoding="utf-8")
+    path.write_text(
+        json.dumps({key: meta[key] for key in ("vocabulary", "digest", "join_lines", "books")}),
+        encoding="utf-8",
+    )
     opened = Corpus.open(tmp_path / "corpus")
     assert (opened.digest, opened.train.dtype, opened.join_lines) == (built.digest, np.uint8, True)
     assert opened.train.tobytes() == built.train.tobytes()
@@ -111,10 +125,16 @@ def test_many_symbols_take_two_bytes_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "start", "joined"), [("間", "文", False), ("。", "and", False), ("가", "나", True), ("é", "ж", True)]
+    ("end", "start", "joined"),
+    [("間", "文", False), ("。", "and", False), ("가", "나", True), ("é", "ж", True)],
 )
-def test_lines_are_joined_in_scripts_with_spaces_between_words(end: str, start: str, joined: bool) -> None:
-    assert join_wrapped_lines("x" * 60 + end + "\n" + start) == "x" * 60 + end + (" " if joined else "\n") + start
+def test_lines_are_joined_in_scripts_with_spaces_between_words(
+    end: str, start: str, joined: bool
+) -> None:
+    assert (
+        join_wrapped_lines("x" * 60 + end + "\n" + start)
+        == "x" * 60 + end + (" " if joined else "\n") + start
+    )
 
 
 def test_another_text_has_another_digest(tmp_path: Path) -> None:
@@ -160,7 +180,9 @@ def test_any_folder_of_texts_will_do(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_the_books_are_found_again(tmp_path: Path) -> None:
-    corpus = build(write_books(tmp_path / "books", {"1": "a" * 1000, "2": "b" * 500}), tmp_path / "corpus")
+    corpus = build(
+        write_books(tmp_path / "books", {"1": "a" * 1000, "2": "b" * 500}), tmp_path / "corpus"
+    )
     parts = {book.id: corpus.vocabulary.decode(ids) for book, ids in corpus.validation_books()}
     assert parts == {"1": "a" * 48 + "\n\n", "2": "b" * 23 + "\n\n"}
 
@@ -252,7 +274,9 @@ def test_building_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
     assert "0 % of the text is lost\n" in said
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match=r"^error: .*file/corpus: Not a directory"):
-        main(["corpus", "build", "--source", str(source), "--out", str(tmp_path / "file" / "corpus")])
+        main(
+            ["corpus", "build", "--source", str(source), "--out", str(tmp_path / "file" / "corpus")]
+        )
 
 
 def test_what_is_lost_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,5 +290,10 @@ def test_what_is_lost_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(corpus.left_out) == 5_000 - (4_095 - 2_000 - 1)
     said = capsys.readouterr().out
     assert "4096 symbols" in said
-    assert f"{100 * len(corpus.left_out) / 11_002:.3g} % of the text is lost: '{corpus.left_out[0]}', " in said
-    assert f"and {len(corpus.left_out) - 10:,} more are too rare and become the unknown symbol" in said
+    assert (
+        f"{100 * len(corpus.left_out) / 11_002:.3g} % of the text is lost: '{corpus.left_out[0]}', "
+        in said
+    )
+    assert (
+        f"and {len(corpus.left_out) - 10:,} more are too rare and become the unknown symbol" in said
+    )

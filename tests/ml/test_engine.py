@@ -50,7 +50,11 @@ Engines = dict[tuple[int, int], Engine]
 @pytest.fixture(scope="module")
 def engines(version: Version) -> Iterator[Engines]:
     """Engines by rows and threads."""
-    made = {(rows, threads): Engine(version, max_streams=rows, threads=threads) for rows in (1, 5, 64) for threads in (1, 2)}
+    made = {
+        (rows, threads): Engine(version, max_streams=rows, threads=threads)
+        for rows in (1, 5, 64)
+        for threads in (1, 2)
+    }
     yield made
     for engine in made.values():
         engine.close()
@@ -85,13 +89,24 @@ def test_text_is_a_function_of_the_request(
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request_=requests, offsets=st.lists(st.integers(0, 60), min_size=1, max_size=6), threads=st.sampled_from([1, 2]))
+@given(
+    request_=requests,
+    offsets=st.lists(st.integers(0, 60), min_size=1, max_size=6),
+    threads=st.sampled_from([1, 2]),
+)
 def test_a_resumed_text_is_the_text(
-    engines: Engines, step: OnnxStep, version: Version, request_: Request, offsets: list[int], threads: int
+    engines: Engines,
+    step: OnnxStep,
+    version: Version,
+    request_: Request,
+    offsets: list[int],
+    threads: int,
 ) -> None:
     whole = generate(step, version.vocabulary, request_)
     parts = [whole.text[: min(offset, len(whole.text))] for offset in offsets]
-    streams = finished([engines[64, threads].submit(replace(request_, text=part)) for part in parts])
+    streams = finished(
+        [engines[64, threads].submit(replace(request_, text=part)) for part in parts]
+    )
     for part, stream in zip(parts, streams, strict=True):
         assert (stream.text, stream.reason) == (whole.text, whole.reason)
         assert stream.surprisal == whole.surprisal[len(part) :]
@@ -99,17 +114,23 @@ def test_a_resumed_text_is_the_text(
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(request_=requests)
-def test_a_text_with_stop_strings_is_cut_from_the_text_without(step: OnnxStep, version: Version, request_: Request) -> None:
+def test_a_text_with_stop_strings_is_cut_from_the_text_without(
+    step: OnnxStep, version: Version, request_: Request
+) -> None:
     stopped = generate(step, version.vocabulary, request_)
     free = generate(step, version.vocabulary, replace(request_, stop=()))
     assert free.text.startswith(stopped.text)
     if stopped.reason == FinishReason.STOP:
-        assert free.text[len(stopped.text) :].startswith(tuple(normalize(stop) for stop in request_.stop))
+        assert free.text[len(stopped.text) :].startswith(
+            tuple(normalize(stop) for stop in request_.stop)
+        )
     else:
         assert stopped.text == free.text
 
 
-def test_interrupted_streams_go_on_where_they_were(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+def test_interrupted_streams_go_on_where_they_were(
+    make_engine: MakeEngine, step: OnnxStep, version: Version
+) -> None:
     """Five engines one after the other, each drained wherever it happens to be; the sixth may finish."""
     requests_ = [Request("The ", 1_500, seed, stop=("xyzzy", "the quick")) for seed in range(8)]
     expected = [generate(step, version.vocabulary, request).text for request in requests_]
@@ -117,11 +138,17 @@ def test_interrupted_streams_go_on_where_they_were(make_engine: MakeEngine, step
         engine = make_engine()
         streams = [engine.submit(request) for request in requests_]
         if round_ < 5:
-            while not any(stream.finished.is_set() or stream.text != stream.request.text for stream in streams):
+            while not any(
+                stream.finished.is_set() or stream.text != stream.request.text for stream in streams
+            ):
                 streams[0].wait(0.001)
             engine.drain()
         finished(streams)
-        assert {stream.reason for stream in streams} <= {FinishReason.DRAINED, FinishReason.LENGTH, FinishReason.STOP}
+        assert {stream.reason for stream in streams} <= {
+            FinishReason.DRAINED,
+            FinishReason.LENGTH,
+            FinishReason.STOP,
+        }
         for stream, text in zip(streams, expected, strict=True):
             assert text.startswith(stream.text)
         requests_ = [replace(stream.request, text=stream.text) for stream in streams]
@@ -132,7 +159,9 @@ def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
     stream = make_engine().submit(Request("The ", 2_000, 3, text="", stop=("qqq",)))
     text, bits = "", []
     while True:
-        done = stream.finished.is_set()  # asked first: a chunk that comes in between is taken in the next round
+        done = (
+            stream.finished.is_set()
+        )  # asked first: a chunk that comes in between is taken in the next round
         while chunk := stream.take():
             assert chunk.offset == len(text)
             assert len(chunk.surprisal) == len(chunk.text)
@@ -152,7 +181,9 @@ def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
     assert engine.active == 0
 
 
-def test_an_engine_has_as_many_rows_as_it_is_asked_for(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+def test_an_engine_has_as_many_rows_as_it_is_asked_for(
+    make_engine: MakeEngine, step: OnnxStep, version: Version
+) -> None:
     """How many that may be is the site's to say, in one place."""
     request = Request("The ", 20, 1, top_p=0.9)
     engine = make_engine(max_streams=5_000)
@@ -168,7 +199,9 @@ def wait_for_text(stream: Stream) -> None:
         assert not stream.wait(0.001)
 
 
-def test_cancel_ends_one_stream_and_not_its_neighbours(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+def test_cancel_ends_one_stream_and_not_its_neighbours(
+    make_engine: MakeEngine, step: OnnxStep, version: Version
+) -> None:
     engine = make_engine()
     other = engine.submit(Request("It was ", 1_000, 5))
     stream = engine.submit(LONG)
@@ -294,7 +327,9 @@ def test_score_and_distribution_refuse_what_is_not_there(make_engine: MakeEngine
             engine.distribution("abc", at)
 
 
-def test_scoring_does_not_disturb_streams(make_engine: MakeEngine, step: OnnxStep, version: Version) -> None:
+def test_scoring_does_not_disturb_streams(
+    make_engine: MakeEngine, step: OnnxStep, version: Version
+) -> None:
     engine = make_engine()
     stream = engine.submit(Request("The ", 3_000, 9))
     scores = {engine.score("The cat sat on the mat.") for _ in range(20)}

@@ -61,7 +61,9 @@ def test_an_engine_is_loaded_once(cache: EngineCache, version: Version) -> None:
     assert cache.engines() == list(engines)
 
 
-def test_the_folder_is_not_needed_once_loaded(cache: EngineCache, version: Version, version_copy: Path) -> None:
+def test_the_folder_is_not_needed_once_loaded(
+    cache: EngineCache, version: Version, version_copy: Path
+) -> None:
     engine = cache.get(version_copy, version.digest)
     shutil.rmtree(version_copy)
     assert cache.get(version_copy, version.digest) is engine
@@ -85,7 +87,9 @@ def test_an_engine_given_back_leaves_no_memory(cache: EngineCache, versions: lis
     assert session() is None
 
 
-def test_an_engine_with_streams_is_never_given_back(cache: EngineCache, versions: list[Version]) -> None:
+def test_an_engine_with_streams_is_never_given_back(
+    cache: EngineCache, versions: list[Version]
+) -> None:
     busy = [cache.get(version.folder, version.digest) for version in versions[:2]]
     streams = [engine.submit(LONG) for engine in busy]
     others = [cache.get(version.folder, version.digest) for version in versions[2:]]
@@ -96,13 +100,17 @@ def test_an_engine_with_streams_is_never_given_back(cache: EngineCache, versions
         stream.wait(SECONDS)
 
 
-def test_another_version_than_asked_for_is_refused(cache: EngineCache, versions: list[Version]) -> None:
+def test_another_version_than_asked_for_is_refused(
+    cache: EngineCache, versions: list[Version]
+) -> None:
     with pytest.raises(CheckpointError, match="holds version"):
         cache.get(versions[0].folder, versions[1].digest)
     assert cache.engines() == []
 
 
-def test_a_version_that_fails_can_be_asked_for_again(cache: EngineCache, version: Version, tmp_path: Path) -> None:
+def test_a_version_that_fails_can_be_asked_for_again(
+    cache: EngineCache, version: Version, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="no version folder"):
         cache.get(tmp_path / "later", version.digest)
     shutil.copytree(version.folder, tmp_path / "later")
@@ -129,7 +137,9 @@ def test_a_golden_text_out_of_range_is_refused(cache: EngineCache, version_copy:
         cache.get(version_copy, digest)
 
 
-def test_drain_ends_streams_of_every_engine_and_of_later_ones(cache: EngineCache, versions: list[Version]) -> None:
+def test_drain_ends_streams_of_every_engine_and_of_later_ones(
+    cache: EngineCache, versions: list[Version]
+) -> None:
     streams = [cache.get(version.folder, version.digest).submit(LONG) for version in versions[:2]]
     cache.drain()
     streams.append(cache.get(versions[2].folder, versions[2].digest).submit(LONG))
@@ -152,7 +162,9 @@ def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_
         first = pool.submit(cache.get, missing, version.digest)
         assert missing.asked.wait(SECONDS)
         second = pool.submit(cache.get, version.folder, version.digest)
-        time.sleep(0.2)  # for the second to wait for the first; should it come later, nothing is shown, but nothing fails
+        time.sleep(
+            0.2
+        )  # for the second to wait for the first; should it come later, nothing is shown, but nothing fails
         missing.ready.set()
         with pytest.raises(CheckpointError, match="no version folder"):
             first.result(SECONDS)
@@ -166,7 +178,9 @@ def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_
     assert not engine.alive
 
 
-def test_a_load_that_fails_leaves_room_for_others(cache: EngineCache, versions: list[Version], tmp_path: Path) -> None:
+def test_a_load_that_fails_leaves_room_for_others(
+    cache: EngineCache, versions: list[Version], tmp_path: Path
+) -> None:
     engines = [cache.get(version.folder, version.digest) for version in versions[:2]]
     with pytest.raises(CheckpointError):
         cache.get(tmp_path / "missing", versions[2].digest)

@@ -36,7 +36,9 @@ def test_a_short_text_is_scored_exactly(version: Version, step: OnnxStep) -> Non
     ids[7] = 0
     result = evaluate(step.fork(8), version.vocabulary, ids, lanes=8)
     start = version.vocabulary.encode("\n")
-    assert result.nats_per_char == pytest.approx(total_nats(step, np.concatenate([start, ids])) / 500, rel=1e-12)
+    assert result.nats_per_char == pytest.approx(
+        total_nats(step, np.concatenate([start, ids])) / 500, rel=1e-12
+    )
     assert result.bits_per_char == pytest.approx(result.nats_per_char / math.log(2))
     assert (result.chars, result.unknown_chars) == (500, 1)
 
@@ -53,7 +55,9 @@ def test_int8_loses_little_of_fp32(version: Version, step: OnnxStep) -> None:
     ids = text_ids(version, step, 4_000)
     graphs = (read_step_graph(version), build_fp32_graph(version.model, read_weights(version)))
     int8, fp32 = (
-        evaluate(OnnxStep(graph, version.model, rows=2, threads=1), version.vocabulary, ids, lanes=2).nats_per_char
+        evaluate(
+            OnnxStep(graph, version.model, rows=2, threads=1), version.vocabulary, ids, lanes=2
+        ).nats_per_char
         for graph in graphs
     )
     print(f"int8 {int8:.4f}, fp32 {fp32:.4f} nats/char")
@@ -69,10 +73,17 @@ def test_an_empty_text_is_refused(version: Version, step: OnnxStep) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A corpus folder and the folder of a finished tiny run on it."""
     folder = tmp_path_factory.mktemp("run")
-    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat.", "It", "was"], 30_000)
+    words = np.random.default_rng(0).choice(
+        ["the", "cat", "sat", "on", "a", "mat.", "It", "was"], 30_000
+    )
     corpus = build(write_books(folder / "books", {"1": " ".join(words)}), folder / "corpus")
     config = TrainConfig(
-        hidden_size=16, batch_size=2, max_chars=128 * 40, validate_every=128 * 20, validation_chars=2_000, threads=1
+        hidden_size=16,
+        batch_size=2,
+        max_chars=128 * 40,
+        validate_every=128 * 20,
+        validation_chars=2_000,
+        threads=1,
     )
     Trainer(config, corpus, folder / "run").run()
     return folder / "corpus", folder / "run"
@@ -102,19 +113,38 @@ def test_export_makes_a_version_of_the_nearest_snapshot(
     assert "temperature 0.8" in (tmp_path / "v" / "samples.txt").read_text()
 
 
-def test_evaluate_prints_json(run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_json(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export(*run, tmp_path / "v", chars=10**9)
-    (tmp_path / "text.txt").write_text("the cat sat\r\non a \u201cmat\u201d \u2603", encoding="utf-8")
-    command = ["evaluate", "--model", str(tmp_path / "v"), "--text", str(tmp_path / "text.txt"), "--raw"]
+    (tmp_path / "text.txt").write_text(
+        "the cat sat\r\non a \u201cmat\u201d \u2603", encoding="utf-8"
+    )
+    command = [
+        "evaluate",
+        "--model",
+        str(tmp_path / "v"),
+        "--text",
+        str(tmp_path / "text.txt"),
+        "--raw",
+    ]
     capsys.readouterr()
     results = {}
     for precision in ("int8", "fp32"):
         main([*command, "--json", "--precision", precision])
         results[precision] = json.loads(capsys.readouterr().out)
-    assert results["int8"].keys() == {"read_as", "nats_per_char", "bits_per_char", "chars", "unknown_chars"}
+    assert results["int8"].keys() == {
+        "read_as",
+        "nats_per_char",
+        "bits_per_char",
+        "chars",
+        "unknown_chars",
+    }
     assert results["int8"]["chars"] == 24
     assert results["int8"]["unknown_chars"] == 3
-    assert results["int8"]["nats_per_char"] == pytest.approx(results["fp32"]["nats_per_char"], abs=0.02)
+    assert results["int8"]["nats_per_char"] == pytest.approx(
+        results["fp32"]["nats_per_char"], abs=0.02
+    )
     main(command)
     assert "bits_per_char: " in capsys.readouterr().out
 
@@ -127,7 +157,8 @@ GUTENBERG = """The Project Gutenberg eBook of Cats
 *** END OF THE PROJECT GUTENBERG EBOOK CATS ***
 Terms of use follow.
 """
-# How a text is read. None is a version of before it was recorded what was done to the texts of its corpus.
+# How a text is read. None is a version of before it was recorded what was done to the texts of its
+# corpus.
 JOINED, KEPT = "cleaned, wrapped lines joined", "cleaned, wrapped lines kept"
 
 
@@ -135,11 +166,22 @@ JOINED, KEPT = "cleaned, wrapped lines joined", "cleaned, wrapped lines kept"
 def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], keep_lines: bool | None, read_as: str
 ) -> None:
-    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 9_000).tolist()
-    lines = [" ".join(words[at : at + 15]) for at in range(0, len(words), 15)]  # as wide as an editor's column
+    words = (
+        np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 9_000).tolist()
+    )
+    lines = [
+        " ".join(words[at : at + 15]) for at in range(0, len(words), 15)
+    ]  # as wide as an editor's column
     source = write_books(tmp_path / "books", {"1": GUTENBERG.format("\n".join(lines))})
     corpus = build(source, tmp_path / "corpus", join_lines=not keep_lines)
-    config = TrainConfig(hidden_size=8, batch_size=1, max_chars=64 * 20, validate_every=64 * 20, sample_chars=0, threads=1)
+    config = TrainConfig(
+        hidden_size=8,
+        batch_size=1,
+        max_chars=64 * 20,
+        validate_every=64 * 20,
+        sample_chars=0,
+        threads=1,
+    )
     Trainer(config, corpus, tmp_path / "run").run()
     version = release_best(corpus, tmp_path / "run", threads=1)
     assert version.training["join_lines"] is not bool(keep_lines)
@@ -152,9 +194,14 @@ def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
 
     capsys.readouterr()
     book = str(source / "1.txt")
-    cleaned, raw = (json.loads(evaluated("--json", "--text", book, *options)) for options in ((), ("--raw",)))
+    cleaned, raw = (
+        json.loads(evaluated("--json", "--text", book, *options)) for options in ((), ("--raw",))
+    )
     assert (cleaned["read_as"], raw["read_as"]) == (read_as, "raw")
-    assert (cleaned["chars"], cleaned["unknown_chars"]) == (len(corpus.train) + len(corpus.validation), 0)
+    assert (cleaned["chars"], cleaned["unknown_chars"]) == (
+        len(corpus.train) + len(corpus.validation),
+        0,
+    )
     assert raw["chars"] == len((source / "1.txt").read_text())
     assert raw["unknown_chars"] > 100
     Path(book).write_text("\n".join(lines))  # with nothing to take away but the breaks of the lines
@@ -167,15 +214,28 @@ def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
     Path(book).write_text(GUTENBERG.format(""))
     with pytest.raises(SystemExit, match=r"^error: .*1\.txt holds nothing but a licence$"):
         evaluated("--text", book)
-    with pytest.raises(SystemExit, match=r"^error: --raw is for --text; a corpus is read as it was built$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: --raw is for --text; a corpus is read as it was built$"
+    ):
         evaluated("--corpus", str(tmp_path / "corpus"), "--raw")
 
 
-def test_evaluate_reads_the_validation_split_and_each_book(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 30_000).tolist()
+def test_evaluate_reads_the_validation_split_and_each_book(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 30_000).tolist()
+    )
     texts = {"1": " ".join(words), "2": " ".join(words[:9_000]).replace("cat", "dog")}
     corpus = build(write_books(tmp_path / "books", texts), tmp_path / "corpus")
-    config = TrainConfig(hidden_size=16, batch_size=2, max_chars=128 * 60, validate_every=128 * 20, threads=1, patience=1)
+    config = TrainConfig(
+        hidden_size=16,
+        batch_size=2,
+        max_chars=128 * 60,
+        validate_every=128 * 20,
+        threads=1,
+        patience=1,
+    )
     Trainer(config, corpus, tmp_path / "run").run()
     version = release_best(corpus, tmp_path / "run", threads=1)
     best = min(read_history(tmp_path / "run"), key=lambda row: row.validation_nats_per_char)
@@ -185,22 +245,52 @@ def test_evaluate_reads_the_validation_split_and_each_book(tmp_path: Path, capsy
 
     def evaluated(*options: str) -> dict[str, Any]:
         capsys.readouterr()
-        main(["evaluate", "--model", str(version.folder), "--corpus", str(tmp_path / "corpus"), "--threads", "1", *options])
+        main(
+            [
+                "evaluate",
+                "--model",
+                str(version.folder),
+                "--corpus",
+                str(tmp_path / "corpus"),
+                "--threads",
+                "1",
+                *options,
+            ]
+        )
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
         return result
 
     whole = evaluated("--json", "--precision", "fp32")
     assert whole["chars"] == len(corpus.validation)
-    assert whole["nats_per_char"] == pytest.approx(version.metrics["validation_nats_per_char"], abs=0.002)
+    assert whole["nats_per_char"] == pytest.approx(
+        version.metrics["validation_nats_per_char"], abs=0.002
+    )
     books = evaluated("--json", "--precision", "fp32", "--per-book")
-    assert [(book["id"], book["chars"]) for book in books["books"]] == [(b.id, b.validation_chars) for b in corpus.books]
+    assert [(book["id"], book["chars"]) for book in books["books"]] == [
+        (b.id, b.validation_chars) for b in corpus.books
+    ]
     mean = sum(book["nats_per_char"] * book["chars"] for book in books["books"]) / books["chars"]
     assert books["nats_per_char"] == pytest.approx(mean, abs=1e-5)
-    assert books["books"][1]["nats_per_char"] > books["books"][0]["nats_per_char"]  # few dogs were seen
-    main(["evaluate", "--model", str(version.folder), "--corpus", str(tmp_path / "corpus"), "--per-book", "--threads", "1"])
+    assert (
+        books["books"][1]["nats_per_char"] > books["books"][0]["nats_per_char"]
+    )  # few dogs were seen
+    main(
+        [
+            "evaluate",
+            "--model",
+            str(version.folder),
+            "--corpus",
+            str(tmp_path / "corpus"),
+            "--per-book",
+            "--threads",
+            "1",
+        ]
+    )
     assert "characters  Title 2" in capsys.readouterr().out
 
-    other = build(write_books(tmp_path / "foreign", {"1": "zzz the cat " * 500}), tmp_path / "other")
+    other = build(
+        write_books(tmp_path / "foreign", {"1": "zzz the cat " * 500}), tmp_path / "other"
+    )
     translated = Judge(version, threads=1).corpus(other)
     assert translated.unknown_chars == other.vocabulary.decode(other.validation).count("z")
 
@@ -209,13 +299,17 @@ def test_evaluate_reads_the_validation_split_and_each_book(tmp_path: Path, capsy
     ("raw", "reason"),
     [(b"", "is empty"), (b"\xff\xfe", "is not UTF-8 text"), (b"a\0b", "NUL characters")],
 )
-def test_what_is_no_text_is_refused(version: Version, tmp_path: Path, raw: bytes, reason: str) -> None:
+def test_what_is_no_text_is_refused(
+    version: Version, tmp_path: Path, raw: bytes, reason: str
+) -> None:
     (tmp_path / "text.txt").write_bytes(raw)
     with pytest.raises(SystemExit, match=rf"^error: .*text\.txt.* {reason}"):
         main(["evaluate", "--model", str(version.folder), "--text", str(tmp_path / "text.txt")])
 
 
-def test_what_is_missing_is_said_in_a_sentence(run: tuple[Path, Path], version: Version, tmp_path: Path) -> None:
+def test_what_is_missing_is_said_in_a_sentence(
+    run: tuple[Path, Path], version: Version, tmp_path: Path
+) -> None:
     nowhere = tmp_path / "nowhere"
     with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
         export(run[0], nowhere, tmp_path / "v", 1)

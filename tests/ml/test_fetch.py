@@ -114,12 +114,18 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(mirror: Mirror, tmp_path: P
     mirror.faults = [cut, cut]
     get(mirror, tmp_path)
     assert (tmp_path / "1.txt").read_text() == BOOK
-    assert mirror.requests == [("/1.txt", None), ("/1.txt", f"bytes={6 * PIECE}-"), ("/1.txt", f"bytes={12 * PIECE}-")]
+    assert mirror.requests == [
+        ("/1.txt", None),
+        ("/1.txt", f"bytes={6 * PIECE}-"),
+        ("/1.txt", f"bytes={12 * PIECE}-"),
+    ]
 
 
 def test_the_next_call_goes_on_too(mirror: Mirror, tmp_path: Path) -> None:
     mirror.faults = [cut, *[status(503)] * (ATTEMPTS - 1)]
-    with pytest.raises(FetchError, match=r"in 5 attempts: the mirror answers 503.*run the command again"):
+    with pytest.raises(
+        FetchError, match=r"in 5 attempts: the mirror answers 503.*run the command again"
+    ):
         get(mirror, tmp_path)
     assert (tmp_path / "1.txt.part").stat().st_size == 6 * PIECE
     get(mirror, tmp_path)
@@ -146,14 +152,24 @@ def test_a_part_beyond_the_end_is_thrown_away(mirror: Mirror, tmp_path: Path) ->
 
 
 def test_what_may_pass_is_tried_again(mirror: Mirror, tmp_path: Path) -> None:
-    mirror.faults = [hang_up, status(429, Retry_After="0"), status(500), status(503, Retry_After="soon")]
+    mirror.faults = [
+        hang_up,
+        status(429, Retry_After="0"),
+        status(500),
+        status(503, Retry_After="soon"),
+    ]
     get(mirror, tmp_path)
     assert (tmp_path / "1.txt").read_text() == BOOK
 
 
-def test_a_book_that_is_not_there_is_named_and_the_others_are_kept(mirror: Mirror, tmp_path: Path) -> None:
+def test_a_book_that_is_not_there_is_named_and_the_others_are_kept(
+    mirror: Mirror, tmp_path: Path
+) -> None:
     del mirror.books["/1.txt"]
-    with pytest.raises(FetchError, match=r"^1 of 2 books could not be fetched: 1 \(The Book\) is not at .*/1\.txt: .* 404"):
+    with pytest.raises(
+        FetchError,
+        match=r"^1 of 2 books could not be fetched: 1 \(The Book\) is not at .*/1\.txt: .* 404",
+    ):
         get(mirror, tmp_path, TWO)
     assert (tmp_path / "2.txt").exists()
     assert not (tmp_path / "catalog.csv").exists()
@@ -185,7 +201,9 @@ def test_texts_become_utf_8(mirror: Mirror, tmp_path: Path, raw: bytes, text: st
         (b"<!DOCTYPE html><html><body>Please sign in</body></html>", "is a web page"),
     ],
 )
-def test_what_is_no_text_is_refused(mirror: Mirror, tmp_path: Path, raw: bytes, reason: str) -> None:
+def test_what_is_no_text_is_refused(
+    mirror: Mirror, tmp_path: Path, raw: bytes, reason: str
+) -> None:
     mirror.books["/1.txt"] = raw
     with pytest.raises(FetchError, match=reason):
         get(mirror, tmp_path)
@@ -214,7 +232,15 @@ def test_a_folder_is_a_mirror(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "1.txt").write_bytes("caf\u00e9".encode("latin-1"))
     (tmp_path / "list.csv").write_text("id,title,author\n1,The Book,Somebody\n")
-    command = ["corpus", "fetch", "--catalog", str(tmp_path / "list.csv"), "--out", str(tmp_path / "out"), "--mirror"]
+    command = [
+        "corpus",
+        "fetch",
+        "--catalog",
+        str(tmp_path / "list.csv"),
+        "--out",
+        str(tmp_path / "out"),
+        "--mirror",
+    ]
     main([*command, str(tmp_path / "mirror")])
     assert "holds 1 books, 1 of them fetched now" in capsys.readouterr().out
     assert (tmp_path / "out" / "1.txt").read_text(encoding="utf-8") == "caf\u00e9"
@@ -222,5 +248,8 @@ def test_a_folder_is_a_mirror(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match=r"^error: there is no folder .*nowhere"):
         main([*command, str(tmp_path / "nowhere")])
     (tmp_path / "mirror" / "1.txt").unlink()
-    with pytest.raises(SystemExit, match=r"^error: 1 of 1 books could not be fetched: 1 \(The Book\) is not in the mirror"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: 1 of 1 books could not be fetched: 1 \(The Book\) is not in the mirror",
+    ):
         main([*command, str(tmp_path / "mirror")])

@@ -14,10 +14,20 @@ from ml.config import ModelConfig
 from ml.engine.step import OnnxStep
 from ml.engine.torch_step import TorchStep
 from ml.training.model import CharRNN
-from ml.versions.graph import HIDDEN_ZERO, WEIGHT_LIMIT, build_fp32_graph, build_int8_graph, quantize_columns
+from ml.versions.graph import (
+    HIDDEN_ZERO,
+    WEIGHT_LIMIT,
+    build_fp32_graph,
+    build_int8_graph,
+    quantize_columns,
+)
 from tests.ml.conftest import MODEL, random_weights
 
-MODELS = [MODEL, ModelConfig(vocab_size=7, hidden_size=17, num_layers=1), ModelConfig(vocab_size=11, hidden_size=8, num_layers=3)]
+MODELS = [
+    MODEL,
+    ModelConfig(vocab_size=7, hidden_size=17, num_layers=1),
+    ModelConfig(vocab_size=11, hidden_size=8, num_layers=3),
+]
 
 
 def torch_model(model: ModelConfig, weights: dict[str, npt.NDArray[np.float32]]) -> CharRNN:
@@ -32,7 +42,9 @@ def random_ids(model: ModelConfig, length: int, lanes: int) -> npt.NDArray[np.in
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_the_fp32_graph_and_the_torch_step_give_the_logits_of_the_trained_model(model: ModelConfig) -> None:
+def test_the_fp32_graph_and_the_torch_step_give_the_logits_of_the_trained_model(
+    model: ModelConfig,
+) -> None:
     weights = random_weights(model)
     ids = random_ids(model, 25, 3)
     with torch.no_grad():
@@ -48,7 +60,10 @@ def test_the_fp32_graph_and_the_torch_step_give_the_logits_of_the_trained_model(
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_int8_graph_stays_close_to_the_fp32_graph(model: ModelConfig) -> None:
     weights = random_weights(model)
-    steps = [OnnxStep(build(model, weights), model, rows=4, threads=1) for build in (build_fp32_graph, build_int8_graph)]
+    steps = [
+        OnnxStep(build(model, weights), model, rows=4, threads=1)
+        for build in (build_fp32_graph, build_int8_graph)
+    ]
     differences, spread = [], []
     for characters in random_ids(model, 40, 4):
         for step in steps:
@@ -64,15 +79,22 @@ def test_the_sums_are_those_of_int64_even_at_the_extremes() -> None:
     generator = np.random.default_rng(0)
     for rows, depth, columns in ((1, 1024, 64), (3, 512, 93), (64, 1024, 48), (5, 17, 5)):
         activations = generator.choice(np.array([0, 255], np.uint8), (rows, depth))
-        weights = generator.choice(np.array([-WEIGHT_LIMIT, WEIGHT_LIMIT], np.int8), (depth, columns))
+        weights = generator.choice(
+            np.array([-WEIGHT_LIMIT, WEIGHT_LIMIT], np.int8), (depth, columns)
+        )
         activations[0], weights[:, 0] = 255, WEIGHT_LIMIT
         node = helper.make_node("MatMulInteger", ["x", "w", "zero"], ["y"])
-        constants = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array(HIDDEN_ZERO, np.uint8), "zero")]
+        constants = [
+            numpy_helper.from_array(weights, "w"),
+            numpy_helper.from_array(np.array(HIDDEN_ZERO, np.uint8), "zero"),
+        ]
         inputs = [helper.make_tensor_value_info("x", TensorProto.UINT8, ["n", depth])]
         outputs = [helper.make_tensor_value_info("y", TensorProto.INT32, ["n", columns])]
         graph = helper.make_graph([node], "product", inputs, outputs, constants)
         model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
         expected = (activations.astype(np.int64) - HIDDEN_ZERO) @ weights.astype(np.int64)
         assert np.array_equal(session.run(None, {"x": activations})[0], expected)
 
@@ -82,11 +104,19 @@ def test_every_integer_product_of_the_graph_equals_int64(tmp_path: object) -> No
     products = [node for node in proto.graph.node if node.op_type == "MatMulInteger"]
     assert len(products) == MODEL.num_layers + 1
     for node in products:
-        proto.graph.output.append(helper.make_tensor_value_info(node.output[0], TensorProto.INT32, None))
+        proto.graph.output.append(
+            helper.make_tensor_value_info(node.output[0], TensorProto.INT32, None)
+        )
         if node.input[0] not in {value.name for value in [*proto.graph.input, *proto.graph.output]}:
-            proto.graph.output.append(helper.make_tensor_value_info(node.input[0], TensorProto.UINT8, None))
-    constants = {constant.name: numpy_helper.to_array(constant) for constant in proto.graph.initializer}
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+            proto.graph.output.append(
+                helper.make_tensor_value_info(node.input[0], TensorProto.UINT8, None)
+            )
+    constants = {
+        constant.name: numpy_helper.to_array(constant) for constant in proto.graph.initializer
+    }
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     generator = np.random.default_rng(1)
     shape = (9, MODEL.hidden_size)
     feeds = {"ids": generator.integers(0, MODEL.vocab_size, 9).astype(np.int32)}
@@ -122,4 +152,6 @@ def test_quantized_columns_are_within_half_a_step() -> None:
     values, scale = quantize_columns(matrix, WEIGHT_LIMIT)
     assert np.abs(values).max() <= WEIGHT_LIMIT
     error = np.abs(values * scale.astype(np.float32) - matrix)
-    assert (error <= 0.55 * scale.astype(np.float32)).all()  # 0.5, and a little as the scale itself is rounded
+    assert (
+        error <= 0.55 * scale.astype(np.float32)
+    ).all()  # 0.5, and a little as the scale itself is rounded

@@ -12,17 +12,27 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "training.ipynb"
 
 
-@pytest.mark.timeout(300)  # it trains: half a minute where nothing else runs, and several on an old processor that is busy
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter packages; ours show up in the kernel
-def test_the_training_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(
+    300
+)  # it trains: half a minute where nothing else runs, and several on an old processor that is busy
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # of the Jupyter packages; ours show up in the kernel
+def test_the_training_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     for name, value in {"CHARRNN_WORK": str(tmp_path), "MLFLOW_TRACKING_URI": uri}.items():
         monkeypatch.setenv(name, value)
     for name in ("CHARRNN_TEXT", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    NotebookClient(
+        notebook, timeout=280, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
+    ).execute()
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     (version,) = Registry(uri).versions()
     assert version.title == "the notebook's model"
@@ -35,4 +45,8 @@ def test_the_training_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypat
 def test_the_notebook_is_kept_without_outputs() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    assert all(
+        cell.outputs == [] and cell.execution_count is None
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )

@@ -43,7 +43,14 @@ def uri(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def add(folder: Path, *, run: bool = True, source: str = "", metrics: dict[str, float] | None = None, **tags: str) -> int:
+def add(
+    folder: Path,
+    *,
+    run: bool = True,
+    source: str = "",
+    metrics: dict[str, float] | None = None,
+    **tags: str,
+) -> int:
     """Register an entry as anybody may who reaches the registry; return its number."""
     mlflow = client(uri(folder))
     run_id = ""
@@ -56,7 +63,9 @@ def add(folder: Path, *, run: bool = True, source: str = "", metrics: dict[str, 
 
 
 GOOD = {"digest": DIGEST, "title": "odd", "vocabulary_size": "35"}
-ODD: dict[str, tuple[str, dict[str, Any]]] = {  # what is wrong → the reason that is told, and how to make it
+ODD: dict[
+    str, tuple[str, dict[str, Any]]
+] = {  # what is wrong → the reason that is told, and how to make it
     "no run": ("no run", {**GOOD, "run": False, "source": "mlflow-artifacts:/x/artifacts/version"}),
     "NaN metric": (
         "metric 'validation_nats_per_char' is no sensible",
@@ -71,7 +80,10 @@ ODD: dict[str, tuple[str, dict[str, Any]]] = {  # what is wrong → the reason t
     "worded vocabulary": ("no tag 'vocabulary_size'", {**GOOD, "vocabulary_size": "many"}),
     "long title": ("title is not one line", {**GOOD, "title": "x" * 201}),
     "source elsewhere": ("outside of the registry's artefacts", {**GOOD, "source": "/etc"}),
-    "source by another way": ("no folder of the registry's artefacts", {**GOOD, "source": "http://127.0.0.1:9/x"}),
+    "source by another way": (
+        "no folder of the registry's artefacts",
+        {**GOOD, "source": "http://127.0.0.1:9/x"},
+    ),
 }
 
 
@@ -82,7 +94,9 @@ def test_one_odd_entry_says_what_is_wrong_and_hides_no_other(moved: Path) -> Non
     assert (found[1].problem, found[1].title) == ("", "the first")
     for number, name in numbers.items():
         assert ODD[name][0] in found[number].problem, name
-        with pytest.raises(VersionRefused, match=f"version {number} of the registry cannot be used"):
+        with pytest.raises(
+            VersionRefused, match=f"version {number} of the registry cannot be used"
+        ):
             Registry(uri(moved)).version(number)
 
 
@@ -92,9 +106,15 @@ def test_a_run_with_more_than_anybody_wants_to_know_is_read_in_part(moved: Path)
     mlflow = client(uri(moved))
     run_id = mlflow.create_run(mlflow.get_experiment_by_name(NAME).experiment_id).info.run_id
     for first in range(0, 300, 100):
-        mlflow.log_batch(run_id, params=[Param(f"p{first + i:03}", "x" * 5_000) for i in range(100)])
+        mlflow.log_batch(
+            run_id, params=[Param(f"p{first + i:03}", "x" * 5_000) for i in range(100)]
+        )
     mlflow.log_batch(run_id, metrics=[Metric(f"m{i:03}", float(i), 1, 0) for i in range(300)])
-    number = int(mlflow.create_model_version(NAME, f"mlflow-artifacts:/{run_id}/artifacts/version", run_id, tags=GOOD).version)
+    number = int(
+        mlflow.create_model_version(
+            NAME, f"mlflow-artifacts:/{run_id}/artifacts/version", run_id, tags=GOOD
+        ).version
+    )
     version = Registry(uri(moved)).version(number)
     assert (len(version.parameters), len(version.metrics)) == (200, 200)
     assert {len(value) for value in version.parameters.values()} == {500}
@@ -106,9 +126,15 @@ def test_more_versions_than_one_page_holds(moved: Path, monkeypatch: pytest.Monk
     assert [version.version for version in Registry(uri(moved)).versions()] == [1, *numbers]
 
 
-def test_what_is_not_there_is_said_so_and_is_no_failure_of_the_registry(moved: Path, tmp_path: Path) -> None:
+def test_what_is_not_there_is_said_so_and_is_no_failure_of_the_registry(
+    moved: Path, tmp_path: Path
+) -> None:
     registry = Registry(uri(moved))
-    for ask in (lambda: registry.version(9), lambda: registry.set_champion(9), lambda: registry.fetch(9, tmp_path / "x")):
+    for ask in (
+        lambda: registry.version(9),
+        lambda: registry.set_champion(9),
+        lambda: registry.fetch(9, tmp_path / "x"),
+    ):
         with pytest.raises(NotInRegistry, match=r"^version 9 is not in the registry$"):
             ask()
     shutil.rmtree(moved / "mlartifacts")
@@ -118,7 +144,8 @@ def test_what_is_not_there_is_said_so_and_is_no_failure_of_the_registry(moved: P
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(9, 4, "error: version 9 is not in the registry"), (2, 3, "no tag 'digest'")]
+    ("number", "code", "said"),
+    [(9, 4, "error: version 9 is not in the registry"), (2, 3, "no tag 'digest'")],
 )
 def test_the_command_says_whether_to_try_again(
     moved: Path,
@@ -139,11 +166,15 @@ def test_the_command_says_whether_to_try_again(
 
 def test_a_database_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1_000)
-    with pytest.raises(RegistryError, match=r"^the model registry could not list the versions: [^\n]+$"):
+    with pytest.raises(
+        RegistryError, match=r"^the model registry could not list the versions: [^\n]+$"
+    ):
         Registry(uri(tmp_path)).versions()
 
 
-def test_a_folder_that_was_moved_has_all_versions_and_the_old_one_stays_away(data_dir: Path, tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_has_all_versions_and_the_old_one_stays_away(
+    data_dir: Path, tmp_path: Path
+) -> None:
     old = tmp_path / "old" / "var"
     shutil.copytree(data_dir, old)
     as_it_was_written_once = f"file://{old}/mlartifacts/{RUN}/artifacts/version"
@@ -165,7 +196,11 @@ def test_a_folder_that_was_moved_has_all_versions_and_the_old_one_stays_away(dat
     tracker.end("FINISHED")
     assert (new / "mlartifacts" / tracker.run_id / "artifacts" / "samples" / "samples.txt").exists()
     assert not old.parent.exists()
-    assert not any(str(tmp_path) in version.source for version in registry.versions() if version.version != number)
+    assert not any(
+        str(tmp_path) in version.source
+        for version in registry.versions()
+        if version.version != number
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +277,9 @@ def test_links_and_devices_among_the_files_are_not_followed(moved: Path, tmp_pat
 def test_the_second_copy_is_never_moved_into_the_first(version: Version, tmp_path: Path) -> None:
     folder = tmp_path / "digest"
     for name in ("first", "second"):
-        _put(Path(shutil.copytree(version.folder, tmp_path / name)), folder, aside=tmp_path / "aside")
+        _put(
+            Path(shutil.copytree(version.folder, tmp_path / name)), folder, aside=tmp_path / "aside"
+        )
     assert read_version(folder).digest == version.digest
     assert not (tmp_path / "aside").exists()
 
@@ -273,7 +310,9 @@ def test_half_a_folder_is_fetched_again(moved: Path, tmp_path: Path, what: str) 
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_losses_that_are_no_table_are_refused_before_anything_is_registered(moved: Path, tmp_path: Path) -> None:
+def test_losses_that_are_no_table_are_refused_before_anything_is_registered(
+    moved: Path, tmp_path: Path
+) -> None:
     version = make_version(tmp_path / "bad", seed=4)
     replace_file(version.folder, "metrics.csv", b"chars,validation_nats_per_char\nmany,few\n")
     with pytest.raises(CheckpointError, match=r"metrics\.csv is not a table of losses"):

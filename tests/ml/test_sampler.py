@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.engine.sampler import GRID, Cut, Plan, Sampler, Scratch, sample, surprisal, truncate, uniforms, weights_of
+from ml.engine.sampler import (
+    GRID,
+    Cut,
+    Plan,
+    Sampler,
+    Scratch,
+    sample,
+    surprisal,
+    truncate,
+    uniforms,
+    weights_of,
+)
 from ml.vocabulary import MAX_SYMBOLS
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -31,11 +42,15 @@ def philox_words(key: int, count: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", [0, 1, 2**64 - 1, 0x123456789ABCDEF])
 def test_uniform_numbers_are_philox(seed: int) -> None:
-    assert uniforms(seed, 0, 50).tolist() == [(word >> 11) * 2.0**-53 for word in philox_words(seed, 50)]
+    assert uniforms(seed, 0, 50).tolist() == [
+        (word >> 11) * 2.0**-53 for word in philox_words(seed, 50)
+    ]
 
 
 @given(seed=SEEDS, position=st.integers(0, 10_000), count=st.integers(1, 80))
-def test_a_uniform_number_depends_on_seed_and_position_only(seed: int, position: int, count: int) -> None:
+def test_a_uniform_number_depends_on_seed_and_position_only(
+    seed: int, position: int, count: int
+) -> None:
     one_by_one = [uniforms(seed, position + index, 1)[0] for index in range(count)]
     block = uniforms(seed, position, count)
     assert block.tolist() == one_by_one
@@ -44,7 +59,11 @@ def test_a_uniform_number_depends_on_seed_and_position_only(seed: int, position:
 
 
 def draw(
-    logits: npt.NDArray[np.float32], u: npt.ArrayLike, temperature: Any = 1.0, top_k: Any = 0, top_p: Any = 1.0
+    logits: npt.NDArray[np.float32],
+    u: npt.ArrayLike,
+    temperature: Any = 1.0,
+    top_k: Any = 0,
+    top_p: Any = 1.0,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return ids and surprisals; a parameter is a number for all rows or one for each."""
     rows, columns = logits.shape
@@ -63,7 +82,9 @@ def test_weights_are_exp_to_ten_digits_and_whole() -> None:
     distance = np.concatenate([np.linspace(0, 8, 100_001), [31.9, 32, 1e3, 1e300, np.inf, np.nan]])
     weights = weights_of(scaled(distance[:, None]))[0, :, 0]
     assert np.array_equal(weights, np.floor(weights))
-    np.testing.assert_allclose(weights[:100_001], 2.0**44 * np.exp(-distance[:100_001]), rtol=2e-11, atol=1)
+    np.testing.assert_allclose(
+        weights[:100_001], 2.0**44 * np.exp(-distance[:100_001]), rtol=2e-11, atol=1
+    )
     assert weights[0] == 2.0**44
     assert weights[-5:].tolist() == [0.0] * 5
 
@@ -75,7 +96,11 @@ def test_sums_of_weights_are_exact_in_any_order(symbols: int) -> None:
     weights = weights_of(scratch)[0, 0]
     exact = symbols * (2**44 // scratch.smaller)
     assert exact <= 2**53
-    assert {int(np.add.reduce(weights)), int(np.add.accumulate(weights)[-1]), int(math.fsum(weights))} == {exact}
+    assert {
+        int(np.add.reduce(weights)),
+        int(np.add.accumulate(weights)[-1]),
+        int(math.fsum(weights)),
+    } == {exact}
     assert scratch.smaller == (1 if symbols <= 512 else 2 ** math.ceil(math.log2(symbols / 512)))
 
 
@@ -99,7 +124,13 @@ parameters = st.tuples(
 )
 
 
-@given(row=logit_rows, others=st.integers(0, 20), at=st.integers(0, 20), chosen=parameters, u=st.floats(0, 1, exclude_max=True))
+@given(
+    row=logit_rows,
+    others=st.integers(0, 20),
+    at=st.integers(0, 20),
+    chosen=parameters,
+    u=st.floats(0, 1, exclude_max=True),
+)
 def test_a_row_does_not_depend_on_the_rows_beside_it(
     row: list[float], others: int, at: int, chosen: tuple[float, int, float], u: float
 ) -> None:
@@ -109,7 +140,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(
     logits[at] = row
     us = generator.random(others + 1)
     us[at] = u
-    temperature, top_k, top_p = (generator.choice(values, others + 1) for values in ([0, 0.5, 1], [0, 3], [0.5, 1.0]))
+    temperature, top_k, top_p = (
+        generator.choice(values, others + 1) for values in ([0, 0.5, 1], [0, 3], [0.5, 1.0])
+    )
     temperature[at], top_k[at], top_p[at] = chosen
     ids, bits = draw(logits, us, temperature, top_k, top_p)
     alone = draw(logits[at : at + 1], us[at : at + 1], *chosen)
@@ -117,7 +150,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(
 
 
 @given(row=logit_rows, chosen=parameters, u=st.floats(0, 1, exclude_max=True))
-def test_extremes_give_a_known_symbol_that_is_not_cut_off(row: list[float], chosen: tuple[float, int, float], u: float) -> None:
+def test_extremes_give_a_known_symbol_that_is_not_cut_off(
+    row: list[float], chosen: tuple[float, int, float], u: float
+) -> None:
     temperature, top_k, top_p = chosen
     logits = np.array([row], np.float32)
     ids, bits = draw(logits, [u], *chosen)
@@ -198,7 +233,9 @@ def test_surprisal_is_that_of_the_model_whatever_was_cut_off() -> None:
 def test_a_logit_that_is_not_finite_makes_the_distance_so_too(value: float) -> None:
     logits = np.array([[0.0, value, 1.0], [0.0, 1.0, 1.0]], np.float32)
     with np.errstate(invalid="ignore"):
-        _, (distance, _) = sample(logits, np.array([0.5, 0.5]), Plan.of(np.ones(2), np.zeros(2, int), np.ones(2), 2))
+        _, (distance, _) = sample(
+            logits, np.array([0.5, 0.5]), Plan.of(np.ones(2), np.zeros(2, int), np.ones(2), 2)
+        )
     assert np.isfinite(distance).tolist() == [False, True]
 
 

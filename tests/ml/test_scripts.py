@@ -18,10 +18,16 @@ from tests.ml.scripts import SCRIPTS, train_version, write_script
 
 
 @pytest.fixture(scope="module", params=SCRIPTS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Version]:
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, Version]:
     """The name of a script, the folder with its corpus and run, and the version."""
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, folder, train_version(write_script(folder / "books", request.param), folder)
+    return (
+        request.param,
+        folder,
+        train_version(write_script(folder / "books", request.param), folder),
+    )
 
 
 def test_it_is_learned_and_measured(trained: tuple[str, Path, Version]) -> None:
@@ -34,14 +40,19 @@ def test_it_is_learned_and_measured(trained: tuple[str, Path, Version]) -> None:
     (row,) = read_history(folder / "run")
     assert row.validation_nats_per_char < 0.4 * math.log(len(corpus.vocabulary))
     evaluated = Judge(version, threads=1).corpus(corpus)
-    assert evaluated.nats_per_char == pytest.approx(version.metrics["int8_validation_nats_per_char"], abs=1e-4)
+    assert evaluated.nats_per_char == pytest.approx(
+        version.metrics["int8_validation_nats_per_char"], abs=1e-4
+    )
     check_step_graph(version)
 
 
 def test_the_engine_writes_what_is_worked_out_alone(trained: tuple[str, Path, Version]) -> None:
     name, _, version = trained
     words = SCRIPTS[name][:12]
-    requests = [Request(words, 150, seed, top_k=top_k, top_p=0.95) for seed, top_k in ((1, None), (2, 40), (3, 300))]
+    requests = [
+        Request(words, 150, seed, top_k=top_k, top_p=0.95)
+        for seed, top_k in ((1, None), (2, 40), (3, 300))
+    ]
     step = OnnxStep(read_step_graph(version), version.model, rows=1, threads=1)
     expected = [generate(step, version.vocabulary, request) for request in requests]
     engine = Engine(version, max_streams=4, threads=1)

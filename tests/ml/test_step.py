@@ -13,7 +13,9 @@ from ml.versions.graph import build_fp32_graph, build_int8_graph
 from tests.ml.conftest import MODEL, random_weights
 
 SIZES = (1, 2, 3, 5, 17, 64)
-WIDE = ModelConfig(vocab_size=93, hidden_size=512, num_layers=2)  # what serves: wide enough to be split over threads
+WIDE = ModelConfig(
+    vocab_size=93, hidden_size=512, num_layers=2
+)  # what serves: wide enough to be split over threads
 ODD = ModelConfig(vocab_size=31, hidden_size=37, num_layers=2)  # no multiple of any vector's length
 
 
@@ -27,7 +29,9 @@ def run(step: OnnxStep, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("model", [WIDE, ODD], ids=["2x512", "2x37"])
-def test_logits_are_equal_bit_by_bit_for_every_batch_size_and_thread_count(model: ModelConfig) -> None:
+def test_logits_are_equal_bit_by_bit_for_every_batch_size_and_thread_count(
+    model: ModelConfig,
+) -> None:
     graph = build_int8_graph(model, random_weights(model))
     ids = np.random.default_rng(0).integers(0, model.vocab_size, (6, 64))
     expected = run(OnnxStep(graph, model, rows=64, threads=1), ids)
@@ -44,7 +48,9 @@ def test_states_written_in_place_are_those_written_elsewhere() -> None:
     feeds = {name: state.copy() for name, state in step._states.items()}
     for characters in np.random.default_rng(0).integers(0, ODD.vocab_size, (8, 5)):
         names = [f"next_{name}" for name in feeds]
-        outputs = step._sessions[0].run(["logits", *names], feeds | {"ids": characters.astype(np.int32)})
+        outputs = step._sessions[0].run(
+            ["logits", *names], feeds | {"ids": characters.astype(np.int32)}
+        )
         step.ids[:] = characters
         assert np.array_equal(step.run(0, 5), outputs[0])
         feeds = dict(zip(feeds, outputs[1:], strict=True))
@@ -89,7 +95,10 @@ def test_a_graph_of_another_vocabulary_is_refused() -> None:
 
 def test_a_graph_of_another_width_or_depth_is_refused() -> None:
     graph = build_fp32_graph(MODEL, random_weights(MODEL))
-    for other in (ModelConfig(MODEL.vocab_size, 32), ModelConfig(MODEL.vocab_size, MODEL.hidden_size, 1)):
+    for other in (
+        ModelConfig(MODEL.vocab_size, 32),
+        ModelConfig(MODEL.vocab_size, MODEL.hidden_size, 1),
+    ):
         with pytest.raises(StepError, match="graph"):
             OnnxStep(graph, other, rows=1, threads=1)
 

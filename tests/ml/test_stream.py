@@ -54,7 +54,11 @@ def test_what_is_fed_begins_with_a_newline_and_is_normalised() -> None:
     vocabulary = Vocabulary(SYMBOLS)
     request = Request(prompt="\u2018a\u2019\u2603", length=5, seed=0, text="b")
     fed = request.prefix(vocabulary)
-    assert fed.tolist() == [*vocabulary.encode("\n'a'").tolist(), 0, *vocabulary.encode("b").tolist()]
+    assert fed.tolist() == [
+        *vocabulary.encode("\n'a'").tolist(),
+        0,
+        *vocabulary.encode("b").tolist(),
+    ]
     assert REQUEST.prefix(vocabulary).tolist() == vocabulary.encode("\n").tolist()
 
 
@@ -126,7 +130,9 @@ def test_after_a_resume_the_start_of_a_stop_string_is_held_back() -> None:
         ("abcENDdef", ("END",), FinishReason.STOP, "abc"),
     ],
 )
-def test_a_text_that_is_complete_already_ends_at_once(text: str, stop: tuple[str, ...], reason: FinishReason, left: str) -> None:
+def test_a_text_that_is_complete_already_ends_at_once(
+    text: str, stop: tuple[str, ...], reason: FinishReason, left: str
+) -> None:
     stream = Stream(replace(REQUEST, text=text, stop=stop))
     assert stream.replay() == reason
     assert stream.text == left
@@ -137,7 +143,9 @@ stops = st.lists(st.text(alphabet="ab", min_size=1, max_size=5), min_size=1, max
 
 
 @given(text=texts, stop=stops, cut=st.integers(0, 30))
-def test_text_ends_before_the_stop_string_that_is_complete_first(text: str, stop: tuple[str, ...], cut: int) -> None:
+def test_text_ends_before_the_stop_string_that_is_complete_first(
+    text: str, stop: tuple[str, ...], cut: int
+) -> None:
     ends = [end for end in range(1, len(text) + 1) if text[:end].endswith(stop)]
     longest = max((len(s) for s in stop if ends and text[: ends[0]].endswith(s)), default=0)
     expected = text[: ends[0] - longest] if ends else text
@@ -157,17 +165,23 @@ def test_text_ends_before_the_stop_string_that_is_complete_first(text: str, stop
         assert stream.text == expected
         assert shown == text[:cut] or expected.startswith(shown)
     else:
-        held = max((n for s in stop for n in range(len(s)) if n and text.endswith(s[:n])), default=0)
+        held = max(
+            (n for s in stop for n in range(len(s)) if n and text.endswith(s[:n])), default=0
+        )
         assert stream.text == text[: max(len(text[:cut]), len(text) - held)]
 
 
 @given(text=texts, stop=stops)
-def test_held_is_the_longest_suffix_that_starts_a_stop_string(text: str, stop: tuple[str, ...]) -> None:
+def test_held_is_the_longest_suffix_that_starts_a_stop_string(
+    text: str, stop: tuple[str, ...]
+) -> None:
     strings = StopStrings(stop)
     for end, character in enumerate(text, 1):
         found = strings.feed(character)
         assert found == max((len(s) for s in stop if text[:end].endswith(s)), default=0)
-        assert strings.held == max((n for s in stop for n in range(len(s)) if text[:end].endswith(s[:n])), default=0)
+        assert strings.held == max(
+            (n for s in stop for n in range(len(s)) if text[:end].endswith(s[:n])), default=0
+        )
 
 
 def test_a_surprisal_that_is_no_number_is_an_error() -> None:

@@ -66,7 +66,11 @@ def command(corpus: Path, run: Path, *more: str) -> list[str]:
 
 
 def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
-    uri: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    uri: str,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     run = tmp_path / "small"
@@ -88,14 +92,29 @@ def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
     assert logged.data.tags["registered_version"] == "charrnn/1"
 
     def curve(name: str) -> list[tuple[int, float]]:
-        return [(point.step, point.value) for point in found.get_metric_history(logged.info.run_id, name)]
+        return [
+            (point.step, point.value)
+            for point in found.get_metric_history(logged.info.run_id, name)
+        ]
 
     rows = read_history(run)
     assert len(rows) == 2
-    for name in ("validation_nats_per_char", "train_nats_per_char", "chars_per_second", "learning_rate", "minutes"):
+    for name in (
+        "validation_nats_per_char",
+        "train_nats_per_char",
+        "chars_per_second",
+        "learning_rate",
+        "minutes",
+    ):
         assert curve(name) == [(row.chars, getattr(row, name)) for row in rows], name
-    assert [step for step, _ in curve("batch_nats_per_char")] == [128 * 50 * part for part in (1, 2, 3, 4)]
-    assert {path.name for path in artifacts(uri, logged.info.run_id).iterdir()} == {"loss.png", "metrics.csv", "samples"}
+    assert [step for step, _ in curve("batch_nats_per_char")] == [
+        128 * 50 * part for part in (1, 2, 3, 4)
+    ]
+    assert {path.name for path in artifacts(uri, logged.info.run_id).iterdir()} == {
+        "loss.png",
+        "metrics.csv",
+        "samples",
+    }
     assert len(list((artifacts(uri, logged.info.run_id) / "samples").iterdir())) == 2
 
     (version,) = Registry(uri).versions()
@@ -107,24 +126,36 @@ def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
         main(["evaluate", "--model", "champion", "--corpus", str(corpus)])
 
 
-def test_what_a_server_missed_is_sent_when_the_run_goes_on(uri: str, corpus: Path, tmp_path: Path) -> None:
+def test_what_a_server_missed_is_sent_when_the_run_goes_on(
+    uri: str, corpus: Path, tmp_path: Path
+) -> None:
     opened = Corpus.open(corpus)
-    Trainer(dataclasses.replace(CONFIG, max_chars=128 * 100), opened, tmp_path).run()  # nothing of it is logged
+    Trainer(
+        dataclasses.replace(CONFIG, max_chars=128 * 100), opened, tmp_path
+    ).run()  # nothing of it is logged
     Trainer(CONFIG, opened, tmp_path, Tracker(uri, tmp_path)).run()
     found = client(uri)
     experiment = found.get_experiment_by_name(EXPERIMENT)
-    logged = found.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[0]
+    logged = found.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[
+        0
+    ]
     history = found.get_metric_history(logged.info.run_id, "validation_nats_per_char")
     assert [point.step for point in history] == [row.chars for row in read_history(tmp_path)]
 
 
-def test_a_server_that_goes_away_does_not_stop_the_training(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_goes_away_does_not_stop_the_training(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tracker = Tracker(uri, tmp_path)
     tracker.begin({}, [])
     client(uri).delete_run(tracker.run_id)  # MLflow refuses to log to a deleted run
     for chars in (100, 200, 300):
-        tracker.validation(Measurement(chars, 1.0, 2.0, 3.0, 4.0, 5.0), {tmp_path / "mlflow.json": ""})
-    assert capsys.readouterr().err.count("MLflow does not answer, training goes on") == 1  # it is asked once a minute
+        tracker.validation(
+            Measurement(chars, 1.0, 2.0, 3.0, 4.0, 5.0), {tmp_path / "mlflow.json": ""}
+        )
+    assert (
+        capsys.readouterr().err.count("MLflow does not answer, training goes on") == 1
+    )  # it is asked once a minute
     client(uri).restore_run(tracker.run_id)
     tracker.end("FINISHED")
     history = client(uri).get_metric_history(tracker.run_id, "validation_nats_per_char")
@@ -132,16 +163,22 @@ def test_a_server_that_goes_away_does_not_stop_the_training(uri: str, tmp_path: 
     assert [path.name for path in artifacts(uri, tracker.run_id).iterdir()] == ["mlflow.json"]
 
 
-def test_no_server_at_the_start_is_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server_at_the_start_is_one_sentence(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(SystemExit, match=r"cannot be used for tracking: .*unset MLFLOW_TRACKING_URI"):
+        with pytest.raises(
+            SystemExit, match=r"cannot be used for tracking: .*unset MLFLOW_TRACKING_URI"
+        ):
             main(command(corpus, tmp_path / "run"))
 
 
-def test_to_register_there_must_be_a_registry(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_register_there_must_be_a_registry(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(SystemExit, match="set MLFLOW_TRACKING_URI"):
         main(command(corpus, tmp_path / "run", "--register"))
@@ -151,8 +188,13 @@ def test_to_register_there_must_be_a_registry(corpus: Path, tmp_path: Path, monk
 
 
 def test_the_revision_is_that_of_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "GIT_DIR" not in os.environ and subprocess.run(["git", "rev-parse"], capture_output=True, check=False).returncode == 0:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    if (
+        "GIT_DIR" not in os.environ
+        and subprocess.run(["git", "rev-parse"], capture_output=True, check=False).returncode == 0
+    ):
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         assert git_revision().removesuffix("-dirty") == head
     monkeypatch.setenv("PATH", "")
     assert git_revision() == "unknown"

@@ -54,7 +54,9 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("cut", [1, 3, 6])
-def test_a_run_cut_at_any_step_ends_with_the_same_weights(corpus: Corpus, tmp_path: Path, cut: int) -> None:
+def test_a_run_cut_at_any_step_ends_with_the_same_weights(
+    corpus: Corpus, tmp_path: Path, cut: int
+) -> None:
     whole = Trainer(CONFIG, corpus, tmp_path / "whole")
     losses = [whole.train_step() for _ in range(8)]
 
@@ -70,7 +72,9 @@ def test_a_run_cut_at_any_step_ends_with_the_same_weights(corpus: Corpus, tmp_pa
         assert torch.equal(tensor, second.model.state_dict()[name]), name
 
 
-def test_a_run_leaves_metrics_snapshots_and_its_configuration(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_run_leaves_metrics_snapshots_and_its_configuration(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     trainer = Trainer(CONFIG, corpus, tmp_path)
     loss = trainer.run()
     assert trainer.chars == CONFIG.max_chars
@@ -96,20 +100,28 @@ def test_a_cut_run_measures_the_same(corpus: Corpus, tmp_path: Path) -> None:
     Trainer(CONFIG, corpus, tmp_path / "cut").run()
     whole, cut = (read_history(tmp_path / name) for name in ("whole", "cut"))
     same = ("chars", "train_nats_per_char", "validation_nats_per_char", "learning_rate")
-    assert [[getattr(row, name) for name in same] for row in cut] == [[getattr(row, name) for name in same] for row in whole]
+    assert [[getattr(row, name) for name in same] for row in cut] == [
+        [getattr(row, name) for name in same] for row in whole
+    ]
 
 
 def test_training_learns(tmp_path: Path) -> None:
     text = np.tile(np.array([1, 2, 3, 4], np.uint8), CHUNK)  # wholly predictable
     corpus = Corpus(Vocabulary(UNKNOWN + "abcd"), text, text[:2560], (), "digest")
-    trainer = Trainer(dataclasses.replace(CONFIG, dropout=0.0, learning_rate=2e-2, max_chars=128 * 60), corpus, tmp_path)
+    trainer = Trainer(
+        dataclasses.replace(CONFIG, dropout=0.0, learning_rate=2e-2, max_chars=128 * 60),
+        corpus,
+        tmp_path,
+    )
     first = trainer.train_step()
     for _ in range(50):
         last = trainer.train_step()
     assert last < first / 4
 
 
-BF16_HERE = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # what oneDNN says of this processor, or was told to say
+BF16_HERE = (
+    torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)  # what oneDNN says of this processor, or was told to say
 
 
 def test_a_run_may_change_its_precision_on_the_way(corpus: Corpus, tmp_path: Path) -> None:
@@ -128,7 +140,9 @@ def test_a_run_may_change_its_precision_on_the_way(corpus: Corpus, tmp_path: Pat
         return
     whole, cut = parts(tmp_path / "whole", []), parts(tmp_path / "cut", [2, 5, 7])
     assert (whole.step, cut.step) == (8, 8)
-    assert all(torch.equal(tensor, cut.model.state_dict()[name]) for name, tensor in weights(whole).items())
+    assert all(
+        torch.equal(tensor, cut.model.state_dict()[name]) for name, tensor in weights(whole).items()
+    )
 
 
 def test_a_resume_point_of_before_losses_were_kept_is_read(corpus: Corpus, tmp_path: Path) -> None:
@@ -181,18 +195,28 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good(
 ) -> None:
     Trainer(dataclasses.replace(CONFIG, max_chars=512), corpus, tmp_path).run()
     good = (tmp_path / "resume.safetensors").read_bytes()
-    wild = dataclasses.replace(CONFIG, learning_rate=1e38, warmup_steps=0, validate_every=validate_every)
-    with pytest.raises(TrainingError, match=r"loss became (inf|nan) .* lower --learning-rate .* resume point is kept"):
+    wild = dataclasses.replace(
+        CONFIG, learning_rate=1e38, warmup_steps=0, validate_every=validate_every
+    )
+    with pytest.raises(
+        TrainingError,
+        match=r"loss became (inf|nan) .* lower --learning-rate .* resume point is kept",
+    ):
         Trainer(wild, corpus, tmp_path).run()
     assert (tmp_path / "resume.safetensors").read_bytes() == good
     assert Trainer(CONFIG, corpus, tmp_path).run() < 10
 
 
-def test_a_full_disk_is_one_sentence_and_keeps_the_last_resume_point(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_keeps_the_last_resume_point(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     Trainer(dataclasses.replace(CONFIG, max_chars=512), corpus, tmp_path).run()
     good = (tmp_path / "resume.safetensors").read_bytes()
     (tmp_path / "resume.safetensors.partial").symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match=r"resume\.safetensors: No space left on device; the last resume point is kept"):
+    with pytest.raises(
+        TrainingError,
+        match=r"resume\.safetensors: No space left on device; the last resume point is kept",
+    ):
         Trainer(CONFIG, corpus, tmp_path).run()
     assert (tmp_path / "resume.safetensors").read_bytes() == good
     assert Trainer(CONFIG, corpus, tmp_path).run() < 10
@@ -207,14 +231,27 @@ def written_corpus(tmp_path: Path) -> Path:
 
 
 def train_command(corpus: Path, run: Path) -> list[str]:
-    options = {**dataclasses.asdict(CONFIG), "max_chars": 128 * 1_000, "validate_every": 128 * 250, "sample_chars": 0}
-    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    options = {
+        **dataclasses.asdict(CONFIG),
+        "max_chars": 128 * 1_000,
+        "validate_every": 128 * 250,
+        "sample_chars": 0,
+    }
+    flags = [
+        part
+        for name, value in options.items()
+        for part in ("--" + name.replace("_", "-"), str(value))
+    ]
     return ["train", "--corpus", str(corpus), "--run", str(run), *flags]
 
 
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(written_corpus: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
+    written_corpus: Path, tmp_path: Path
+) -> None:
     command = train_command(written_corpus, tmp_path / "run")
-    process = subprocess.Popen([sys.executable, "-m", "ml", *command], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ml", *command], stdout=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -224,7 +261,10 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(written_corpus: Path, 
     assert "the same command goes on from here" in output
     main(command)
     main(train_command(written_corpus, tmp_path / "whole"))
-    whole, cut = (load_file(tmp_path / name / "snapshots" / "000000128000.safetensors") for name in ("whole", "run"))
+    whole, cut = (
+        load_file(tmp_path / name / "snapshots" / "000000128000.safetensors")
+        for name in ("whole", "run")
+    )
     assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
 
 
@@ -232,13 +272,17 @@ OLDER_PROCESSOR = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABIL
 NO_BF16 = "this processor cannot multiply bf16; leave out --precision bf16: a run that was begun with it goes on without"
 
 
-def test_bf16_is_refused_where_the_processor_cannot_multiply_it(written_corpus: Path, tmp_path: Path) -> None:
+def test_bf16_is_refused_where_the_processor_cannot_multiply_it(
+    written_corpus: Path, tmp_path: Path
+) -> None:
     """Under these variables oneDNN does what it does on a processor with AVX2 and nothing newer."""
 
     def trained(run: Path, max_chars: int, *precision: str) -> subprocess.CompletedProcess[str]:
         command = [*train_command(written_corpus, run), "--max-chars", str(max_chars), *precision]
         command = [sys.executable, "-m", "ml", *command]
-        return subprocess.run(command, env=OLDER_PROCESSOR, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=OLDER_PROCESSOR, capture_output=True, text=True, timeout=60, check=False
+        )
 
     bf16 = ("--precision", "bf16")
     refused = trained(tmp_path / "new", 128 * 10, *bf16)
@@ -254,7 +298,9 @@ def test_bf16_is_refused_where_the_processor_cannot_multiply_it(written_corpus: 
     assert "2,560 characters" in trained(run, 128 * 20).stdout
 
 
-def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_option_is_explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit):
         main(["train", "--help"])
@@ -321,7 +367,11 @@ def test_batches_follow_on_and_targets_are_the_next_characters(corpus: Corpus) -
 def test_an_epoch_reads_every_chunk_once(corpus: Corpus) -> None:
     batches = Batches(corpus.train, CONFIG)
     steps_per_chunk = CHUNK // CONFIG.sequence_length
-    starts = {tuple(batches[round_ * steps_per_chunk][0][:8, lane].tolist()) for round_ in range(3) for lane in range(2)}
+    starts = {
+        tuple(batches[round_ * steps_per_chunk][0][:8, lane].tolist())
+        for round_ in range(3)
+        for lane in range(2)
+    }
     chunks = {tuple(corpus.train[at : at + 8].tolist()) for at in range(0, 6 * CHUNK, CHUNK)}
     assert starts == chunks
 
@@ -329,11 +379,16 @@ def test_an_epoch_reads_every_chunk_once(corpus: Corpus) -> None:
 def test_too_short_a_text_is_refused(corpus: Corpus) -> None:
     with pytest.raises(TrainingError, match=r"too short: .* the least to train on is 8,193"):
         Batches(corpus.train[:CHUNK], CONFIG)
-    with pytest.raises(TrainingError, match="a batch of 2 needs 16,385 characters, it has 9,000; --batch-size 1 would do"):
+    with pytest.raises(
+        TrainingError,
+        match="a batch of 2 needs 16,385 characters, it has 9,000; --batch-size 1 would do",
+    ):
         Batches(corpus.train[:9000], CONFIG)
 
 
-def test_too_short_a_validation_split_is_refused_before_training(corpus: Corpus, tmp_path: Path) -> None:
+def test_too_short_a_validation_split_is_refused_before_training(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match="validation split is too short"):
         Trainer(CONFIG, dataclasses.replace(corpus, validation=corpus.validation[:64]), tmp_path)
 
@@ -344,7 +399,9 @@ def test_the_sequence_length_must_fit(corpus: Corpus) -> None:
 
 
 def test_the_learning_rate_warms_up_holds_and_cools_down() -> None:
-    config = TrainConfig(max_chars=1000, learning_rate=1.0, warmup_steps=10, cooldown=0.4, final_learning_rate=0.1)
+    config = TrainConfig(
+        max_chars=1000, learning_rate=1.0, warmup_steps=10, cooldown=0.4, final_learning_rate=0.1
+    )
     assert learning_rate_at(0, 0, config) == pytest.approx(0.1)
     assert learning_rate_at(500, 100, config) == 1.0
     assert learning_rate_at(800, 100, config) == pytest.approx(0.55)

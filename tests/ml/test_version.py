@@ -189,7 +189,9 @@ def test_what_is_no_description_is_refused(version_copy: Path, content: bytes) -
     ],
     ids=str,
 )
-def test_an_architecture_out_of_bounds_is_refused(version_copy: Path, change: dict[str, Any], reason: str) -> None:
+def test_an_architecture_out_of_bounds_is_refused(
+    version_copy: Path, change: dict[str, Any], reason: str
+) -> None:
     edit_meta(version_copy, lambda meta: meta["architecture"].update(change))
     refuses(version_copy, reason)
 
@@ -205,12 +207,17 @@ def test_an_architecture_out_of_bounds_is_refused(version_copy: Path, change: di
     ],
     ids=["empty", "one", "no unknown", "list", "longer"],
 )
-def test_a_vocabulary_that_is_none_or_another_is_refused(version_copy: Path, symbols: Any, reason: str) -> None:
+def test_a_vocabulary_that_is_none_or_another_is_refused(
+    version_copy: Path, symbols: Any, reason: str
+) -> None:
     edit_meta(version_copy, lambda meta: meta.update(vocabulary=symbols))
     refuses(version_copy, reason)
 
 
-@pytest.mark.parametrize("key", ["format", "title", "architecture", "vocabulary", "training", "metrics", "golden", "files"])
+@pytest.mark.parametrize(
+    "key",
+    ["format", "title", "architecture", "vocabulary", "training", "metrics", "golden", "files"],
+)
 @pytest.mark.parametrize("value", [None, 7, "text", {}, []], ids=repr)
 def test_a_part_of_another_type_is_refused(version_copy: Path, key: str, value: Any) -> None:
     if (key == "title" and value == "text") or (key in ("training", "metrics") and value == {}):
@@ -220,16 +227,29 @@ def test_a_part_of_another_type_is_refused(version_copy: Path, key: str, value: 
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": "1"}, {"length": 10**9}, {"length": 5}, {"text": 7}, {"temperature": None}, {"more": 1}], ids=str
+    "change",
+    [
+        {"seed": "1"},
+        {"length": 10**9},
+        {"length": 5},
+        {"text": 7},
+        {"temperature": None},
+        {"more": 1},
+    ],
+    ids=str,
 )
-def test_a_golden_text_that_cannot_be_is_refused(version_copy: Path, change: dict[str, Any]) -> None:
+def test_a_golden_text_that_cannot_be_is_refused(
+    version_copy: Path, change: dict[str, Any]
+) -> None:
     edit_meta(version_copy, lambda meta: meta["golden"].update(change))
     refuses(version_copy, "golden|more")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(version_copy: Path, value: float) -> None:
-    replace_weights(version_copy, lambda tensors: tensors["lstm.weight_hh_l1"].__setitem__((3, 4), value))
+    replace_weights(
+        version_copy, lambda tensors: tensors["lstm.weight_hh_l1"].__setitem__((3, 4), value)
+    )
     refuses(version_copy, r"lstm\.weight_hh_l1 holds values that are not finite")
 
 

@@ -64,11 +64,19 @@ def test_keeps_characters_with_a_share_of_the_text() -> None:
 
 
 def test_keeps_the_most_frequent_where_there_are_too_many() -> None:
-    rare, often, equal = ("".join(chr(first + i) for i in range(MAX_SYMBOLS // 2)) for first in (0x4E00, 0x6E00, 0x8E00))
-    counts = Counter({**dict.fromkeys(rare, 1), **dict.fromkeys(often, 9), **dict.fromkeys(equal, 2)})
+    rare, often, equal = (
+        "".join(chr(first + i) for i in range(MAX_SYMBOLS // 2))
+        for first in (0x4E00, 0x6E00, 0x8E00)
+    )
+    counts = Counter(
+        {**dict.fromkeys(rare, 1), **dict.fromkeys(often, 9), **dict.fromkeys(equal, 2)}
+    )
     assert Vocabulary.from_counts(counts, min_share=0).symbols == UNKNOWN + often + equal[:-1]
     counts[equal[-1]] = 3
-    assert Vocabulary.from_counts(counts, min_share=0).symbols == UNKNOWN + often + equal[:-2] + equal[-1]
+    assert (
+        Vocabulary.from_counts(counts, min_share=0).symbols
+        == UNKNOWN + often + equal[:-2] + equal[-1]
+    )
 
 
 @pytest.mark.parametrize(("symbols", "size"), [(2, 1), (256, 1), (257, 2), (MAX_SYMBOLS, 2)])

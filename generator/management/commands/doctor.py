@@ -24,7 +24,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--only", metavar="NAME", help="look at one check only, for example worker")
+        parser.add_argument(
+            "--only", metavar="NAME", help="look at one check only, for example worker"
+        )
         parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,9 +51,16 @@ def _surroundings() -> Iterator[Check]:
         with tempfile.TemporaryFile(dir=settings.DATA_DIR):
             problem = state_folder.open_to_others(settings.DATA_DIR)
             advice = "Give it a folder of its own, or close this one: chmod 700, by its owner."
-            yield Check("state folder", not problem, problem or f"{settings.DATA_DIR}, writable", advice)
+            yield Check(
+                "state folder", not problem, problem or f"{settings.DATA_DIR}, writable", advice
+            )
     except OSError as error:
-        yield Check("state folder", False, f"{settings.DATA_DIR}: {error.strerror}", "Correct DATA_DIR or its permissions.")
+        yield Check(
+            "state folder",
+            False,
+            f"{settings.DATA_DIR}: {error.strerror}",
+            "Correct DATA_DIR or its permissions.",
+        )
 
 
 def _web() -> Check:

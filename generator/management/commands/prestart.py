@@ -45,12 +45,19 @@ class Command(BaseCommand):
 
     def _register_bundled(self) -> None:
         if not ModelVersion.objects.exists():
-            self.stdout.write("… models        registering the bundled versions (the first time takes half a minute)")
+            self.stdout.write(
+                "… models        registering the bundled versions (the first time takes half a minute)"
+            )
             self.stdout.flush()
-            # A process of its own: mlflow takes 180 MB, which would stay here for as long as `up` runs.
+            # A process of its own: mlflow takes 180 MB, which would stay here for as long as `up`
+            # runs.
             command = [sys.executable, str(processes.HOME / "manage.py"), "register_bundled"]
-            if subprocess.run(command, env={**os.environ, **processes.shared()}, stdout=subprocess.DEVNULL).returncode:
-                raise CommandError("The bundled model versions could not be registered; the reason is above.")
+            if subprocess.run(
+                command, env={**os.environ, **processes.shared()}, stdout=subprocess.DEVNULL
+            ).returncode:
+                raise CommandError(
+                    "The bundled model versions could not be registered; the reason is above."
+                )
         count = ModelVersion.objects.count()
         self.stdout.write(f"{'✓' if count else '✗'} models        {count} registered")
 

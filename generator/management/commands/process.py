@@ -19,7 +19,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", choices=[name for name in processes.programs() if name != "redis"])
+        parser.add_argument(
+            "name", choices=[name for name in processes.programs() if name != "redis"]
+        )
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
         environment = processes.environment(

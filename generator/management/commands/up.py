@@ -45,7 +45,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for number in STOPPING:
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup is respected
+            if (
+                number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+            ):  # nohup is respected
                 signal.signal(number, _stop)
         try:
             self._run(settings.DATA_DIR, settings.HOST, settings.PORT)
@@ -63,13 +65,20 @@ class Command(BaseCommand):
             server = self._choose_redis(data_dir)
             self._prestart()
             environment = processes.environment(
-                os.environ, data_dir=data_dir, host=host, port=port, max_streams=settings.ENGINE_MAX_STREAMS, redis_server=server
+                os.environ,
+                data_dir=data_dir,
+                host=host,
+                port=port,
+                max_streams=settings.ENGINE_MAX_STREAMS,
+                redis_server=server,
             )
             started = clock.now()
             supervisor = Supervisor(environment, data_dir, lock_file)
             try:
                 self._wait_until_ready(supervisor, started)
-                self.stdout.write(f"\nReady at {address} (logs in {supervisor.logs}; Ctrl-C stops everything)\n")
+                self.stdout.write(
+                    f"\nReady at {address} (logs in {supervisor.logs}; Ctrl-C stops everything)\n"
+                )
                 self.stdout.flush()
                 self._watch(supervisor)
             finally:
@@ -98,7 +107,9 @@ class Command(BaseCommand):
             call_command("prestart", stdout=self.stdout)
         except DatabaseError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise NotPossible(f"The database cannot be used ({first}); correct DATABASE_URL or start it.") from None
+            raise NotPossible(
+                f"The database cannot be used ({first}); correct DATABASE_URL or start it."
+            ) from None
         except CommandError as error:
             raise NotPossible(str(error).strip()) from None
         finally:
@@ -135,11 +146,15 @@ class Command(BaseCommand):
         """Report what ended and was started again, until somebody stops us or supervisord ends."""
         while not supervisor.ended:
             for program, how in supervisor.exits():
-                self.stdout.write(f"{program} ended ({how}) and is started again; see {supervisor.logs / program}.log")
+                self.stdout.write(
+                    f"{program} ended ({how}) and is started again; see {supervisor.logs / program}.log"
+                )
                 self.stdout.flush()
             supervisor.end_orphans()
             time.sleep(1)
-        raise NotPossible(f"supervisord ended, so everything was stopped; its log is {supervisor.logs / 'supervisord.log'}.")
+        raise NotPossible(
+            f"supervisord ended, so everything was stopped; its log is {supervisor.logs / 'supervisord.log'}."
+        )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -152,23 +167,32 @@ def _check_folder(data_dir: Path) -> None:
         with tempfile.TemporaryFile(dir=data_dir):
             pass
     except OSError as error:
-        raise NotPossible(f"DATA_DIR {data_dir} cannot be written ({error.strerror}); choose another folder.") from None
+        raise NotPossible(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}); choose another folder."
+        ) from None
 
 
 def _checks(started: datetime) -> Iterator[health.Check]:
     """What the web process says of its surroundings, and the heartbeats of processes of this start."""
     status, body = supervision.get(settings.HOST, settings.PORT, "/readyz", settings.ALLOWED_HOSTS)
-    yield health.Check("web", status in (200, 503), "answers" if status in (200, 503) else "does not answer yet")
+    yield health.Check(
+        "web", status in (200, 503), "answers" if status in (200, 503) else "does not answer yet"
+    )
     told = json.loads(body)["checks"] if status in (200, 503) else []
     yield from (health.Check(**check) for check in told if check["name"] in ("database", "redis"))
     yield health.housekeeping(started)
     yield health.worker(started)
-    if ModelVersion.objects.filter(is_live=True).exists():  # without one the site starts all the same and says so
+    if ModelVersion.objects.filter(
+        is_live=True
+    ).exists():  # without one the site starts all the same and says so
         yield health.model_loaded(started)
 
 
 def _why_not(supervisor: Supervisor, failing: list[str], waiting: list[str]) -> str:
     if not failing:
         return f"Not everything came up: {'; '.join(waiting)}. The logs are in {supervisor.logs}."
-    tails = "".join(f"--- {supervisor.logs / program}.log\n{supervisor.log_tail(program)}\n" for program in failing)
+    tails = "".join(
+        f"--- {supervisor.logs / program}.log\n{supervisor.log_tail(program)}\n"
+        for program in failing
+    )
     return f"{tails}{', '.join(failing)} did not start; the end of the log is above, and `python manage.py doctor` may say more."

@@ -1,7 +1,8 @@
 """Faults inside real processes: Python runs this at the start of each process that has this folder on PYTHONPATH.
 
-The variable FAULTS says what is spoilt: `name` or `name=argument`, separated by spaces, as in `SPOILS` below. A function is
-wrapped once its module has been imported; the product itself has no place where a fault could be switched on.
+The variable FAULTS says what is spoilt: `name` or `name=argument`, separated by spaces, as in
+`SPOILS` below. A function is wrapped once its module has been imported; the product itself has no
+place where a fault could be switched on.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def engine_raises(module: Any, argument: str) -> None:
     seed, _, file = argument.partition(":")
 
     def raising(self: Any) -> None:
-        if any(stream.request.seed == int(seed) and len(stream.text) >= AFTER for stream in self.streams) and _is_first(file):
+        if any(
+            stream.request.seed == int(seed) and len(stream.text) >= AFTER
+            for stream in self.streams
+        ) and _is_first(file):
             raise RuntimeError("this engine was spoilt on purpose")
         advance(self)
 
@@ -53,7 +57,9 @@ def _is_first(file: str) -> bool:
 
 def rows_are_not_fenced(module: Any, _: str) -> None:
     """Whoever once held a row may write to it for ever."""
-    module.GenerationQuerySet.held_by = lambda self, generation_id, attempt: self.filter(pk=generation_id)
+    module.GenerationQuerySet.held_by = lambda self, generation_id, attempt: self.filter(
+        pk=generation_id
+    )
 
 
 def logs_are_not_fenced(module: Any, _: str) -> None:
@@ -96,7 +102,10 @@ def clock_is_wrong(module: Any, seconds: str) -> None:
 SPOILS: dict[str, list[tuple[str, Callable[[Any, str], None]]]] = {
     "stream": [("ml.engine.stream", stream_raises)],
     "engine": [("ml.engine.batch", engine_raises)],
-    "fences": [("generator.models", rows_are_not_fenced), ("generator.redis_store.stream_log", logs_are_not_fenced)],
+    "fences": [
+        ("generator.models", rows_are_not_fenced),
+        ("generator.redis_store.stream_log", logs_are_not_fenced),
+    ],
     "golden": [("ml.engine.cache", golden_text_takes_for_ever)],
     "clock": [("django.utils.timezone", clock_is_wrong)],
     "backfill": [("generator.sockets.follower", text_comes_live_or_not_at_all)],
@@ -113,7 +122,9 @@ class Spoiler:
             for module, spoil in SPOILS[name]:
                 self._wanted.setdefault(module, []).append((spoil, argument))
 
-    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Any, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return the module's own specification, with the spoiling after its execution."""
         if name not in self._wanted or (spec := PathFinder.find_spec(name, path, target)) is None:
             return None
