@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from generator.models import Generation, ModelVersion, Promotion, Worker
 from generator.operations import health
 from generator.search import matching
-from generator.versions import services as versions
+from generator.versions import ledger, mirror
 from generator.web.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
@@ -103,7 +103,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         """List the versions; when the registry is away, say since when, for then the list may lack some."""
         if request.method == "GET":
             registry = health.registry()
-            if registry.ok and versions.registry_keeps_silent():
+            if registry.ok and mirror.registry_keeps_silent():
                 registry = health.registry(timedelta(0))
             if not registry.ok:
                 texts = "Texts are written as before."
@@ -158,7 +158,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         for version in ModelVersion.objects.filter(
             pk__in=[value for value in named if len(value) < 10]
         ):
-            versions.promotion_refused(version=version, user=user, evidence=evidence)
+            ledger.promotion_refused(version=version, user=user, evidence=evidence)
         raise PermissionDenied("You may not switch the live model.")
 
     def has_promote_permission(self, request: HttpRequest) -> bool:
@@ -177,8 +177,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             self.message_user(request, f"Version {version.version} is live already.", messages.INFO)
             return
         try:
-            promotion = versions.promotion_request(version=version, user=user)
-        except versions.PromotionConflict as error:
+            promotion = ledger.promotion_request(version=version, user=user)
+        except ledger.PromotionConflict as error:
             self.message_user(request, str(error), messages.ERROR)
             return
         self._say_outcome(request, _outcome(promotion))

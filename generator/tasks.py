@@ -17,7 +17,7 @@ from celery.worker.state import maybe_shutdown
 from generator import heartbeats, search, services
 from generator.models import Promotion
 from generator.operations import housekeeping
-from generator.versions import services as versions
+from generator.versions import ledger
 from generator.web import identity
 from generator.worker import stopping
 
@@ -105,7 +105,7 @@ def promote(promotion_id: int) -> None:
     from generator.versions.registry import carry_out
 
     promotion = Promotion.objects.filter(pk=promotion_id).first()
-    if promotion and versions.promotion_is_open(promotion=promotion):
+    if promotion and ledger.promotion_is_open(promotion=promotion):
         carry_out(promotion)
 
 

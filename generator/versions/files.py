@@ -24,7 +24,7 @@ from pathlib import Path
 from django.conf import settings
 
 from generator.models import ModelVersion
-from generator.versions import services as versions
+from generator.versions import mirror
 from ml.versions.registry import NotInRegistry, RegistryError, VersionRefused
 from ml.versions.version import is_complete
 
@@ -70,7 +70,7 @@ def version_folder(
 
 
 def _raise_remembered(version: ModelVersion) -> None:
-    reason = versions.files_remembered(version=version)
+    reason = mirror.files_remembered(version=version)
     if reason:
         raise VersionRefused(reason)
     if reason is not None:
@@ -82,14 +82,14 @@ def _fetch_and_remember(version: ModelVersion, lock: int) -> None:
         _fetch(version, lock)
     except VersionRefused as error:
         retry_after = timedelta(seconds=settings.FETCH_REFUSED_KEPT)
-        versions.files_missing(version=version, reason=str(error), retry_after=retry_after)
+        mirror.files_missing(version=version, reason=str(error), retry_after=retry_after)
         raise
     except RegistryError:
-        versions.files_missing(
+        mirror.files_missing(
             version=version, reason="", retry_after=timedelta(seconds=settings.FETCH_FAILED_KEPT)
         )
         raise
-    versions.files_found(version=version)
+    mirror.files_found(version=version)
 
 
 def _fetch(version: ModelVersion, lock: int) -> None:

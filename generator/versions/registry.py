@@ -9,7 +9,7 @@ from dataclasses import asdict
 from django.conf import settings
 
 from generator.models import ModelVersion, Promotion
-from generator.versions import services as versions
+from generator.versions import ledger, mirror
 from generator.versions.files import version_folder
 from ml.engine.cache import EngineCache
 from ml.versions.registry import RegisteredVersion, Registry, RegistryError, VersionRefused
@@ -29,12 +29,12 @@ def registry() -> Registry:
 def sync() -> ModelVersion | None:
     """Mirror the registry into rows; return the version to follow when the champion alias was moved outside of the admin."""
     source = registry()
-    versions.versions_mirror(_row(source, version) for version in source.versions())
+    mirror.versions_mirror(_row(source, version) for version in source.versions())
     champion = source.champion()
     target = (
         ModelVersion.objects.filter(version=champion, is_live=False).first() if champion else None
     )
-    return None if versions.promotions_open() else target
+    return None if ledger.promotions_open() else target
 
 
 def follow(
@@ -51,11 +51,11 @@ def follow(
             )
         verify(target)
     except (CheckpointError, VersionRefused) as error:
-        versions.alias_refused(version=target, reason=reason, evidence=str(error))
+        ledger.alias_refused(version=target, reason=reason, evidence=str(error))
         return
     with IN_USE:
-        if registry().champion() == target.version and not versions.promotions_open():
-            versions.alias_followed(version=target, reason=reason)
+        if registry().champion() == target.version and not ledger.promotions_open():
+            ledger.alias_followed(version=target, reason=reason)
 
 
 def _row(source: Registry, version: RegisteredVersion) -> dict[str, object]:
@@ -133,12 +133,12 @@ def carry_out(promotion: Promotion) -> None:
         _check_entry(target)
         evidence = verify(target, anew=True)
         with IN_USE:
-            if not versions.promotion_is_open(promotion=promotion):
+            if not ledger.promotion_is_open(promotion=promotion):
                 return
             registry().set_champion(target.version)
-            versions.promotion_accept(promotion=promotion, evidence=evidence)
+            ledger.promotion_accept(promotion=promotion, evidence=evidence)
     except (CheckpointError, RegistryError) as error:
-        versions.promotion_refuse(promotion=promotion, evidence=str(error))
+        ledger.promotion_refuse(promotion=promotion, evidence=str(error))
         logger.warning("promotion %s refused: %s", promotion.pk, error)
     else:
         logger.info("promotion %s: %s is live", promotion.pk, target)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from generator.models import Generation, ModelVersion, Promotion
-from generator.versions import services as versions
+from generator.versions import ledger
 from tests.generator.conftest import make_version
 
 Make = Callable[..., Generation]
@@ -51,8 +51,8 @@ def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
     promotion = Promotion.objects.create(
         requested_by=sam, from_version=live, to_version=other, reason="better"
     )
-    versions.promotion_accept(promotion=promotion, evidence="golden text equal")
-    versions.promotion_refused(version=third, user=None, evidence="not this one")
+    ledger.promotion_accept(promotion=promotion, evidence="golden text equal")
+    ledger.promotion_refused(version=third, user=None, evidence="not this one")
     for version in (live, other):
         link = f"/admin/generator/modelversion/{version.pk}/history/"
         assert link in browser.get(f"/admin/generator/modelversion/{version.pk}/change/").text

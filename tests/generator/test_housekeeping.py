@@ -13,7 +13,7 @@ from django.utils import timezone
 from generator import clock, heartbeats, services, tasks
 from generator.models import Generation, ModelVersion, Promotion, Worker
 from generator.operations import health, housekeeping
-from generator.versions import services as versions
+from generator.versions import ledger
 
 Make = Callable[..., Generation]
 
@@ -137,11 +137,11 @@ def test_a_switch_that_was_asked_for_by_a_wrong_clock_is_not_taken_for_lost(
     wrong_clock(seconds)
     Promotion.objects.create(to_version=live)
     wrong_clock(0)
-    assert versions.promotions_open()
+    assert ledger.promotions_open()
     Promotion.objects.update(
-        created_at=F("created_at") - versions.PROMOTION_TIMEOUT - timedelta(seconds=1)
+        created_at=F("created_at") - ledger.PROMOTION_TIMEOUT - timedelta(seconds=1)
     )
-    assert not versions.promotions_open()
+    assert not ledger.promotions_open()
 
 
 def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from generator import selectors
 from generator.models import Generation, ModelVersion
-from generator.versions import services as versions
+from generator.versions import mirror
 from tests.generator.conftest import make_version
 from tests.generator.test_versions import ACTION_URL
 
@@ -45,16 +45,16 @@ def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(
     live: ModelVersion, admin_client: Client
 ) -> None:
     odd = entry(2, digest="", vocabulary_size=0, metrics={}, problem="it has no tag 'digest'")
-    versions.versions_mirror([entry(1), odd, entry(3)])
+    mirror.versions_mirror([entry(1), odd, entry(3)])
     assert offered() == [3, 1]
     page = admin_client.get(ACTION_URL).content.decode()
     assert "unreadable: it has no tag &#x27;digest&#x27;" in page
-    versions.versions_mirror([entry(1), entry(2), entry(3)])
+    mirror.versions_mirror([entry(1), entry(2), entry(3)])
     assert (offered(), row(2).digest, row(2).problem) == ([3, 2, 1], f"{2:064x}", "")
 
 
 def test_an_entry_that_no_row_can_hold_stops_nothing(live: ModelVersion) -> None:
-    versions.versions_mirror(
+    mirror.versions_mirror(
         [entry(1), entry(2, metrics={"chars": float("nan")}), entry(2**70), entry(4)]
     )
     assert offered() == [4, 1]
@@ -62,7 +62,7 @@ def test_an_entry_that_no_row_can_hold_stops_nothing(live: ModelVersion) -> None
 
 def test_an_entry_that_turns_odd_leaves_its_row_as_the_texts_need_it(live: ModelVersion) -> None:
     make_version(2, title="two")
-    versions.versions_mirror(
+    mirror.versions_mirror(
         [entry(1), entry(2, digest="", title="", problem="it has no tag 'digest'")]
     )
     assert (row(2).digest, row(2).title, row(2).problem) == (
@@ -77,7 +77,7 @@ def test_a_changed_digest_is_refused_and_named(
 ) -> None:
     make_version(2)
     for _ in range(2):
-        versions.versions_mirror([entry(1), entry(2, digest="ab" * 32, title="another")])
+        mirror.versions_mirror([entry(1), entry(2, digest="ab" * 32, title="another")])
     assert (row(2).digest, row(2).title) == (f"{2:064x}", "")
     assert (
         row(2).problem
@@ -85,12 +85,12 @@ def test_a_changed_digest_is_refused_and_named(
     )
     assert offered() == [1]
     assert caplog.text.count("its digest was changed") == 1
-    versions.versions_mirror([entry(1), entry(2)])
+    mirror.versions_mirror([entry(1), entry(2)])
     assert offered() == [2, 1]
 
 
 def test_the_live_version_is_offered_whatever_the_registry_says(live: ModelVersion) -> None:
-    versions.versions_mirror([])
+    mirror.versions_mirror([])
     assert row(1).problem == "it is not in the registry any more"
     assert offered() == [1]
 
@@ -100,27 +100,23 @@ def test_a_version_that_is_gone_is_not_offered_and_the_registry_counts_as_heard(
 ) -> None:
     make_version(2, synced_at=timezone.now() - timedelta(hours=1))
     before = timezone.now()
-    versions.versions_mirror([entry(1)])
+    mirror.versions_mirror([entry(1)])
     assert offered() == [1]
     assert row(2).synced_at >= before
-    versions.versions_mirror([entry(1), entry(2)])
+    mirror.versions_mirror([entry(1), entry(2)])
     assert offered() == [2, 1]
 
 
 def test_files_that_cannot_be_had_are_remembered_for_a_while(live: ModelVersion) -> None:
     other = make_version(2)
-    assert versions.files_remembered(version=other) is None
-    versions.files_missing(version=other, reason="", retry_after=timedelta(minutes=1))
-    assert (versions.files_remembered(version=other), offered()) == ("", [1])
-    versions.files_missing(
-        version=other, reason="it has no files", retry_after=timedelta(minutes=1)
-    )
-    assert (versions.files_remembered(version=other), offered()) == ("it has no files", [1])
-    versions.files_missing(
-        version=other, reason="it has no files", retry_after=-timedelta(seconds=1)
-    )
-    assert (versions.files_remembered(version=other), offered()) == (None, [2, 1])
-    versions.files_found(version=other)
+    assert mirror.files_remembered(version=other) is None
+    mirror.files_missing(version=other, reason="", retry_after=timedelta(minutes=1))
+    assert (mirror.files_remembered(version=other), offered()) == ("", [1])
+    mirror.files_missing(version=other, reason="it has no files", retry_after=timedelta(minutes=1))
+    assert (mirror.files_remembered(version=other), offered()) == ("it has no files", [1])
+    mirror.files_missing(version=other, reason="it has no files", retry_after=-timedelta(seconds=1))
+    assert (mirror.files_remembered(version=other), offered()) == (None, [2, 1])
+    mirror.files_found(version=other)
     assert (row(2).files_problem, row(2).files_retry_at) == ("", None)
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from generator.models import ModelVersion, Promotion
-from generator.versions import services as versions
+from generator.versions import ledger, mirror
 from tests.generator.conftest import make_version
 
 ACTION_URL = "/admin/generator/modelversion/"
@@ -51,7 +51,7 @@ def test_two_versions_cannot_be_live(live: ModelVersion) -> None:
 
 def test_a_switch_leaves_exactly_one_live(live: ModelVersion) -> None:
     other = make_version(2)
-    versions.version_switch(version=other)
+    ledger.version_switch(version=other)
     assert list(ModelVersion.objects.filter(is_live=True)) == [other]
 
 
@@ -68,7 +68,7 @@ def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion
         "created_at": timezone.now(),
         "problem": "",
     }
-    versions.versions_mirror([fields, {**fields, "version": 2}])
+    mirror.versions_mirror([fields, {**fields, "version": 2}])
     assert list(ModelVersion.objects.values_list("version", "title", "is_live")) == [
         (2, "new title", False),
         (1, "new title", True),
@@ -78,7 +78,7 @@ def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion
 def test_a_done_promotion_switches_and_closes(live: ModelVersion, promoter: User) -> None:
     other = make_version(2)
     promotion = Promotion.objects.create(requested_by=promoter, from_version=live, to_version=other)
-    versions.promotion_accept(promotion=promotion, evidence="checked")
+    ledger.promotion_accept(promotion=promotion, evidence="checked")
     promotion.refresh_from_db()
     assert (promotion.outcome, promotion.evidence) == ("done", "checked")
     assert promotion.finished_at is not None
@@ -89,8 +89,8 @@ def test_a_refused_promotion_leaves_the_live_version(live: ModelVersion, promote
     promotion = Promotion.objects.create(
         requested_by=promoter, from_version=live, to_version=make_version(2)
     )
-    versions.promotion_refuse(promotion=promotion, evidence="NaN weights")
-    versions.promotion_refuse(promotion=promotion, evidence="a second time")
+    ledger.promotion_refuse(promotion=promotion, evidence="NaN weights")
+    ledger.promotion_refuse(promotion=promotion, evidence="a second time")
     promotion.refresh_from_db()
     assert (promotion.outcome, promotion.evidence) == ("refused", "NaN weights")
     assert ModelVersion.objects.get(is_live=True) == live
@@ -99,13 +99,13 @@ def test_a_refused_promotion_leaves_the_live_version(live: ModelVersion, promote
 def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: User) -> None:
     other = make_version(2)
     first = Promotion.objects.create(requested_by=promoter, to_version=other)
-    assert versions.promotion_request(version=other, user=promoter) == first  # a second click
+    assert ledger.promotion_request(version=other, user=promoter) == first  # a second click
     for version, user in (
         (make_version(3), promoter),
         (other, User.objects.create_user("somebody else")),
     ):
-        with pytest.raises(versions.PromotionConflict):
-            versions.promotion_request(version=version, user=user)
+        with pytest.raises(ledger.PromotionConflict):
+            ledger.promotion_request(version=version, user=user)
 
 
 def test_a_switch_that_was_lost_on_the_way_blocks_no_other(
@@ -113,8 +113,8 @@ def test_a_switch_that_was_lost_on_the_way_blocks_no_other(
 ) -> None:
     other = make_version(2)
     lost = Promotion.objects.create(requested_by=promoter, to_version=other)
-    Promotion.objects.update(created_at=timezone.now() - 2 * versions.PROMOTION_TIMEOUT)
-    assert not versions.promotions_open()
+    Promotion.objects.update(created_at=timezone.now() - 2 * ledger.PROMOTION_TIMEOUT)
+    assert not ledger.promotions_open()
     lost.refresh_from_db()
     assert lost.outcome == "refused"
 

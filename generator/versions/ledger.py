@@ -1,30 +1,21 @@
-"""Writes to model versions: the mirror of the registry, and the ledger of which version is live."""
+"""The ledger of which model version is live: switches that were asked for, done or refused."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 from celery import current_app
 from django.contrib.auth.models import User
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from generator import clock
 from generator.models import ModelVersion, Promotion
 
-logger = logging.getLogger(__name__)
-REGISTRY_PATIENCE = 1.5  # seconds that a page of the admin waits for the registry
-REFUSALS_APART = timedelta(
-    minutes=1
-)  # between entries of the same person's attempts at the same version
-PROMOTION_TIMEOUT = timedelta(seconds=60)  # a request older than this was lost and blocks no other
-GONE = "it is not in the registry any more"
+# Between entries about attempts of one person at one version.
+REFUSALS_APART = timedelta(minutes=1)
+PROMOTION_TIMEOUT = timedelta(seconds=60)  # an older request was lost and blocks no other
 Outcome = Promotion.Outcome
 
 
@@ -42,92 +33,6 @@ def promotions_open() -> bool:
         finished_at=timezone.now(),
     )
     return requested.exists()
-
-
-def registry_keeps_silent() -> bool:
-    """Have housekeeping ask the registry now; tell whether no answer came in time. False when nobody could be asked."""
-    asked, give_up = clock.now(), time.monotonic() + REGISTRY_PATIENCE
-    try:
-        current_app.send_task("generator.tasks.registry_sync")
-    except OperationalError:
-        return False
-    while not ModelVersion.objects.filter(synced_at__gte=asked).exists():
-        if time.monotonic() >= give_up:
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
-    """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them.
-
-    An entry that cannot be used has a `problem`. Its row keeps what it had, as the proof of the
-    texts written with it.
-    """
-    rows = {(row.name, row.version): row for row in ModelVersion.objects.all()}
-    for fields in registered:
-        identity = {"name": fields["name"], "version": fields["version"]}
-        row = rows.pop((fields["name"], fields["version"]), None)
-        problem = _digest_problem(row, fields) or fields["problem"]
-        _say(row, fields["version"], problem)
-        changes = (
-            {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
-        )
-        try:
-            with transaction.atomic():
-                ModelVersion.objects.update_or_create(
-                    **identity, defaults={**changes, "synced_at": Now()}
-                )
-        except (
-            DataError,
-            IntegrityError,
-            OverflowError,
-            ValueError,
-        ) as error:  # a number that no column holds, for example
-            logger.warning("version %s of the registry is left out: %s", fields["version"], error)
-    for row in rows.values():
-        _say(row, row.version, GONE)
-    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(
-        problem=GONE, synced_at=Now()
-    )
-
-
-def _digest_problem(row: ModelVersion | None, fields: dict[str, Any]) -> str:
-    """A version is what its digest says; under the number of another it would change the proof of every text of that one."""
-    if row is None or not row.digest or not fields["digest"] or row.digest == fields["digest"]:
-        return ""
-    return (
-        f"its digest was changed in the registry, from {row.digest[:12]} to {fields['digest'][:12]}"
-    )
-
-
-def _say(row: ModelVersion | None, version: int, problem: str) -> None:
-    """Log a problem once, and its end."""
-    before = row.problem if row else ""
-    if problem != before:
-        logger.warning(
-            "version %s of the registry %s",
-            version,
-            f"cannot be used: {problem}" if problem else "can be used again",
-        )
-
-
-def files_missing(*, version: ModelVersion, reason: str, retry_after: timedelta) -> None:
-    """Remember that a version's files cannot be had, so that nobody asks for them again too soon. See ModelVersion."""
-    changes = {"files_problem": reason[:300], "files_retry_at": Now() + retry_after}
-    ModelVersion.objects.filter(pk=version.pk).update(**changes)
-
-
-def files_found(*, version: ModelVersion) -> None:
-    """Forget that a version's files could not be had."""
-    remembered = ModelVersion.objects.filter(pk=version.pk).exclude(files_retry_at=None)
-    remembered.update(files_problem="", files_retry_at=None)
-
-
-def files_remembered(*, version: ModelVersion) -> str | None:
-    """Return why a version's files cannot be had, perhaps "" for a reason that may pass; None when it is time to ask."""
-    still = ModelVersion.objects.filter(pk=version.pk, files_retry_at__gt=Now())
-    return still.values_list("files_problem", flat=True).first()
 
 
 def version_switch(*, version: ModelVersion) -> None:
