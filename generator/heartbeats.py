@@ -1,4 +1,7 @@
-"""Heartbeats: which processes are alive, what they hold, and whether they take texts. The database's clock decides."""
+"""Heartbeats: which processes are alive, what they hold, and whether they take tasks.
+
+Ages are measured by the database's clock.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,44 @@ from django.db.models.functions import Now
 from generator import clock
 from generator.models import Worker
 
-FORGOTTEN = 3_600.0  # seconds without a heartbeat after which a row is of no use to anybody
+Role = Worker.Role
+FORGOTTEN = 3_600.0  # seconds without a heartbeat after which a row is removed
 
 
 def heartbeat(
-    *, worker_id: str, host: str, pid: int, versions: list[str], active: int, consumes: bool
+    *,
+    worker_id: str,
+    role: Role,
+    host: str,
+    pid: int,
+    versions: list[str],
+    active: int,
+    consumes: bool,
 ) -> None:
-    """Say that a process is alive, and whether it takes tasks from its queue."""
-    seen = {"versions_loaded": versions, "active_streams": active, "consumes": consumes}
-    if not Worker.objects.filter(pk=worker_id).update(last_seen=Now(), host=host, pid=pid, **seen):
-        Worker.objects.create(
-            pk=worker_id, host=host, pid=pid, started_at=Now(), last_seen=Now(), **seen
-        )
+    """Record that a process is alive, and whether it takes tasks from its queue."""
+    seen = {
+        "role": role,
+        "host": host,
+        "pid": pid,
+        "versions_loaded": versions,
+        "active_streams": active,
+        "consumes": consumes,
+        "last_seen": Now(),
+    }
+    if not Worker.objects.filter(pk=worker_id).update(**seen):
+        Worker.objects.create(pk=worker_id, started_at=Now(), **seen)
 
 
-def alive() -> QuerySet[Worker]:
-    """Return the rows of processes that gave a sign of life just now."""
-    return Worker.objects.filter(last_seen__gte=clock.ago(settings.WORKER_SILENT))
+def alive(role: Role) -> QuerySet[Worker]:
+    """Return the rows of the processes of a role whose last heartbeat is recent."""
+    return Worker.objects.filter(role=role, last_seen__gte=clock.ago(settings.WORKER_SILENT))
 
 
 def forget_silent() -> None:
-    """Remove the rows of processes that ended long ago without a word."""
+    """Remove the rows of processes that ended long ago without removing their own."""
     Worker.objects.filter(last_seen__lt=clock.ago(FORGOTTEN)).delete()
 
 
 def gone(*, worker_id: str) -> None:
-    """Remove the row of a process that ends in an orderly way."""
+    """Remove the row of a process that is ending."""
     Worker.objects.filter(pk=worker_id).delete()

@@ -135,7 +135,14 @@ class Promotion(models.Model):
 class Worker(models.Model):
     """One heartbeat row for each worker process, instead of a lease for each generation."""
 
+    class Role(models.TextChoices):
+        """Which of Celery's queues the process takes tasks from."""
+
+        WORKER = "worker"
+        HOUSEKEEPING = "housekeeping"
+
     id = models.CharField(primary_key=True, max_length=100)
+    role = models.CharField(max_length=20, choices=Role.choices)
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()

@@ -56,7 +56,13 @@ def requeue() -> None:
     _last_look[0] = time.monotonic()
     host, pid = socket.gethostname(), os.getpid()
     heartbeats.heartbeat(
-        worker_id=f"housekeeping-{host}", host=host, pid=pid, versions=[], active=0, consumes=True
+        worker_id=f"housekeeping-{host}",
+        role=heartbeats.Role.HOUSEKEEPING,
+        host=host,
+        pid=pid,
+        versions=[],
+        active=0,
+        consumes=True,
     )
     heartbeats.forget_silent()
     if count := housekeeping.requeue_lost():

@@ -259,7 +259,7 @@ class Stack:
         if name == "housekeeping" and "beat" not in self._running:
             return "ready" in self.logs(name)
         if name == "housekeeping":
-            seen = "SELECT id FROM generator_worker WHERE id LIKE 'housekeeping%' AND last_seen > ?"
+            seen = "SELECT id FROM generator_worker WHERE role = 'housekeeping' AND last_seen > ?"
             return bool(self.rows(seen, self._started[name]))
         loaded = self.rows(
             "SELECT versions_loaded FROM generator_worker WHERE consumes AND pid = ?", process.pid

@@ -21,9 +21,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from generator import clock, heartbeats
+from generator.heartbeats import Role
 from generator.models import ModelVersion, Worker
 
-HOUSEKEEPING = "housekeeping"  # how the id of the housekeeping process's heartbeat row begins
 REGISTRY_SILENT = timedelta(
     seconds=20
 )  # housekeeping asks every ten: an answer has stayed away, and is late by now
@@ -109,7 +109,7 @@ def model() -> Check:
             "Run: python manage.py register_bundled, or choose one in /admin/.",
         )
     here = (settings.VERSIONS_DIR / live.digest / "model.json").is_file()
-    if here or any(live.digest in row.versions_loaded for row in heartbeats.alive()):
+    if here or any(live.digest in row.versions_loaded for row in heartbeats.alive(Role.WORKER)):
         return Check("model", True, f"{live} is live, its files are in place")
     return Check(
         "model",
@@ -122,7 +122,9 @@ def model() -> Check:
 def model_loaded(since: datetime | None = None) -> Check:
     """A worker holds the live version in memory, so that the next visitor does not wait for it."""
     loaded = [
-        digest for row in _writers(since).filter(consumes=True) for digest in row.versions_loaded
+        digest
+        for row in _alive(Role.WORKER, since).filter(consumes=True)
+        for digest in row.versions_loaded
     ]
     live = ModelVersion.objects.filter(is_live=True).first()
     if live and live.digest in loaded:
@@ -133,7 +135,7 @@ def model_loaded(since: datetime | None = None) -> Check:
 
 def worker(since: datetime | None = None) -> Check:
     """At least one process that writes text gave a sign of life just now, and takes texts."""
-    alive = _writers(since)
+    alive = _alive(Role.WORKER, since)
     if count := alive.filter(consumes=True).count():
         return Check("worker", True, f"{count} alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "worker.log")
@@ -152,13 +154,9 @@ def worker(since: datetime | None = None) -> Check:
     )
 
 
-def _writers(since: datetime | None) -> QuerySet[Worker]:
-    return _alive(since).exclude(pk__startswith=HOUSEKEEPING)
-
-
 def housekeeping(since: datetime | None = None) -> Check:
     """The process that sends lost work again and mirrors the registry gave a sign of life just now."""
-    if _alive(since).filter(pk__startswith=HOUSEKEEPING).exists():
+    if _alive(Role.HOUSEKEEPING, since).exists():
         return Check("housekeeping", True, "alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "housekeeping.log")
     return Check(
@@ -188,8 +186,9 @@ def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
     return Check("registry", False, found, advice)
 
 
-def _alive(since: datetime | None = None) -> QuerySet[Worker]:
-    return heartbeats.alive().filter(last_seen__gte=since) if since else heartbeats.alive()
+def _alive(role: Role, since: datetime | None) -> QuerySet[Worker]:
+    alive = heartbeats.alive(role)
+    return alive.filter(last_seen__gte=since) if since else alive
 
 
 def _first_line(error: Exception) -> str:

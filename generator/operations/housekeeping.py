@@ -20,7 +20,7 @@ State = Generation.State
 def requeue_lost() -> int:
     """Give back what silent workers were writing; return how many rows that were. One that ends its workers fails."""
     lost = Generation.objects.filter(state=State.RUNNING).exclude(
-        worker_id__in=heartbeats.alive().values("pk")
+        worker_id__in=heartbeats.alive(heartbeats.Role.WORKER).values("pk")
     )
     rows = list(lost.values_list("pk", "attempt", "text"))
     for pk, attempt, text in rows:

@@ -304,6 +304,7 @@ class Runtime:
                 return
             heartbeats.heartbeat(
                 worker_id=self.worker_id,
+                role=heartbeats.Role.WORKER,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 versions=[engine.version.digest for engine in self._engines.engines()],

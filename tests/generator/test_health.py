@@ -37,13 +37,18 @@ def live(db: None) -> ModelVersion:
 
 
 def heartbeat(
-    name: str, age: float = 0, versions: list[str] | None = None, consumes: bool = True
+    name: str,
+    age: float = 0,
+    versions: list[str] | None = None,
+    consumes: bool = True,
+    role: Worker.Role = Worker.Role.WORKER,
 ) -> None:
     """A process that was seen `age` seconds ago."""
     seen = timezone.now() - timedelta(seconds=age)
     loaded = versions or []
     Worker.objects.create(
         id=name,
+        role=role,
         host="h",
         pid=1,
         started_at=seen,
@@ -137,13 +142,14 @@ def test_the_heartbeat_of_an_earlier_start_does_not_count(db: None) -> None:
 
 
 def test_housekeeping_is_no_worker(db: None) -> None:
-    heartbeat("housekeeping-h")
+    heartbeat("housekeeping-h", role=Worker.Role.HOUSEKEEPING)
     assert health.housekeeping().ok
     assert not health.worker().ok
 
 
-def test_a_worker_is_not_housekeeping(db: None) -> None:
-    heartbeat("worker-1")
+def test_a_worker_is_not_housekeeping_whatever_its_host_is_called(db: None) -> None:
+    heartbeat("housekeeping-1")
+    assert health.worker().ok
     assert not health.housekeeping().ok
 
 
@@ -173,7 +179,7 @@ def test_readyz_is_200_when_everything_works(
 ) -> None:
     monkeypatch.setattr(health, "redis", lambda: health.Check("redis", True, "answers"))
     heartbeat("worker-1", versions=[DIGEST])
-    heartbeat("housekeeping-h")
+    heartbeat("housekeeping-h", role=Worker.Role.HOUSEKEEPING)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["ready"]) == (200, True)
 

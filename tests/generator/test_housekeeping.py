@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from generator import clock, heartbeats, services, tasks
+from generator.heartbeats import Role
 from generator.models import Generation, ModelVersion, Promotion, Worker
 from generator.operations import health, housekeeping
 from generator.versions import ledger
@@ -23,7 +24,9 @@ def fresh(generation: Generation) -> Generation:
 
 
 def heartbeat(worker_id: str, *, age: float) -> None:
-    heartbeats.heartbeat(worker_id=worker_id, host="h", pid=1, versions=[], active=0, consumes=True)
+    heartbeats.heartbeat(
+        worker_id=worker_id, role=Role.WORKER, host="h", pid=1, versions=[], active=0, consumes=True
+    )
     Worker.objects.filter(pk=worker_id).update(last_seen=F("last_seen") - timedelta(seconds=age))
 
 
@@ -153,7 +156,7 @@ def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:
 
 
 def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> None:
-    beat = {"worker_id": "w", "host": "h", "pid": 1, "active": 0}
+    beat = {"worker_id": "w", "role": Role.WORKER, "host": "h", "pid": 1, "active": 0}
     heartbeats.heartbeat(**beat, versions=[], consumes=False)
     began = Worker.objects.get().started_at
     heartbeats.heartbeat(**beat, versions=["a"], consumes=True)

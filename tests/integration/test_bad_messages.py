@@ -120,11 +120,10 @@ def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(
         )
 
     wait_until(rejected, "each is rejected in a line", 20)
-    seen = stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'")
+    seen = stack.rows("SELECT last_seen FROM generator_worker WHERE role = 'housekeeping'")
     wait_until(
         lambda: (
-            stack.rows("SELECT last_seen FROM generator_worker WHERE id LIKE 'housekeeping%'")
-            != seen
+            stack.rows("SELECT last_seen FROM generator_worker WHERE role = 'housekeeping'") != seen
         ),
         "it goes on",
         10,
