@@ -210,14 +210,15 @@ class Generation(models.Model):
     class State(models.TextChoices):
         """queued → running → done | cancelled | failed; running → queued when its worker is lost.
 
-        Changed by conditional UPDATE only, so that one of two competing changes finds no row.
+        Changed by conditional UPDATE only, so that one of two competing changes finds no row. The
+        labels are the words on every page.
         """
 
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        CANCELLED = "cancelled"
-        FAILED = "failed"
+        QUEUED = "queued", "Waiting"
+        RUNNING = "running", "Writing"
+        DONE = "done", "Done"
+        CANCELLED = "cancelled", "Stopped"
+        FAILED = "failed", "Failed"
 
     UNDER_WAY = (State.QUEUED, State.RUNNING)
     ENDED = (State.DONE, State.CANCELLED, State.FAILED)

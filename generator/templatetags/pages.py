@@ -8,12 +8,13 @@ from django import template
 from django.forms import BaseForm, BoundField
 from django.utils.safestring import SafeString
 
-from generator.web import foreign
+from generator.web import foreign, status
 
 register = template.Library()
 register.filter("isolated", foreign.isolated)
 register.filter("tamed", foreign.tamed)
 register.filter("visible", foreign.visible)
+register.filter("status_line", status.status_line)
 
 
 @register.filter
