@@ -25,7 +25,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from generator import admission, clock
-from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner
+from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Submit
 from generator.redis_store import notify, stream_log
 
 logger = logging.getLogger(__name__)
@@ -162,6 +162,18 @@ def generation_delete(*, generation: Generation) -> None:
     notify.cancel_running(pk)
     notify.generation_changed(pk)
     stream_log.forget(pk)
+
+
+def visitor_adopt(*, visitor: Owner, user_id: int) -> None:
+    """Make a visitor's generations a user's. Submits of the last minute count on, for the user."""
+    theirs, mine = Generation.objects.owned_by(visitor), Generation.objects.owned_by(Owner(user_id))
+    with transaction.atomic():
+        # One key makes one generation of an owner.
+        theirs.filter(client_key__in=mine.exclude(client_key="").values("client_key")).update(
+            client_key=""
+        )
+        theirs.update(user_id=user_id, visitor="")
+        Submit.objects.filter(visitor=visitor.visitor).update(user_id=user_id, visitor="")
 
 
 def generation_claim(*, generation_id: UUID, worker_id: str) -> Generation | None:

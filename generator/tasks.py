@@ -18,7 +18,6 @@ from generator import heartbeats, search, services
 from generator.models import Promotion
 from generator.operations import housekeeping
 from generator.versions import ledger
-from generator.web import identity
 from generator.worker import stopping
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def requeue() -> None:
 @shared_task
 def forget_ended() -> None:
     """Remove what has ended and is of use to nobody; there is no hurry."""
-    identity.ended_forget()
+    housekeeping.forget_ended()
 
 
 _following = threading.Lock()

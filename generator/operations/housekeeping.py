@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import takewhile
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from redis.exceptions import RedisError
 
-from generator import clock, heartbeats, services
+from generator import admission, clock, heartbeats, services
 from generator.models import Generation
 from generator.redis_store import broker, notify
 from generator.services import Progress
@@ -68,6 +69,12 @@ def send_again() -> int:
     sent = list(takewhile(services.dispatch, lost))
     Generation.objects.filter(pk__in=sent).update(dispatched_at=Now())
     return len(sent)
+
+
+def forget_ended() -> None:
+    """Remove sessions that have ended, and submits too old to count towards a limit."""
+    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    admission.submits_forget(clock.now())
 
 
 def _held() -> set[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
-from generator import admission, clock
-from generator.models import Generation, Owner, Submit
+from generator import services
+from generator.models import Owner
 from generator.owners import forget_visitor, request_owner, visitor_of
 from generator.redis_store import notify
 
@@ -46,25 +44,8 @@ def _adopt(request: HttpRequest) -> bool:
     visitor = visitor_of(request.COOKIES)
     if not visitor or not request.user.is_authenticated:
         return False
-    visitor_adopt(visitor=visitor, user_id=request.user.pk)
+    services.visitor_adopt(visitor=visitor, user_id=request.user.pk)
     return True
-
-
-def ended_forget() -> None:
-    """Remove sessions that have ended, and submits that count no more although nobody has sent another."""
-    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
-    admission.submits_forget(clock.now())
-
-
-def visitor_adopt(*, visitor: Owner, user_id: int) -> None:
-    """Make a visitor's generations a user's, so that nothing is lost; what the visitor did in the last minute counts on."""
-    theirs, mine = Generation.objects.owned_by(visitor), Generation.objects.owned_by(Owner(user_id))
-    with transaction.atomic():
-        theirs.filter(client_key__in=mine.exclude(client_key="").values("client_key")).update(
-            client_key=""
-        )
-        theirs.update(user_id=user_id, visitor="")
-        Submit.objects.filter(visitor=visitor.visitor).update(user_id=user_id, visitor="")
 
 
 @receiver((post_save, post_delete), sender=User)
