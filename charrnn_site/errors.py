@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views import defaults
 
 from generator.database import passing
-from generator.web import views
+from generator.web import actions, answers
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_AFTER = 5  # seconds
@@ -32,8 +31,8 @@ def database_busy(request: HttpRequest, exception: BaseException) -> HttpRespons
     if hasattr(request, "session"):
         request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
     response: HttpResponse
-    if _wants_json(request):
-        response = JsonResponse({"errors": {"__all__": ["The database is busy."]}}, status=503)
+    if answers.wants_json(request):
+        response = answers.error_json("The database is busy.", 503)
     else:
         response = HttpResponse(
             render_to_string("503.html", {"seconds": DATABASE_RETRY_AFTER}), status=503
@@ -54,11 +53,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return the answer for a request that is not understood; for one to a name that is not ours, with the setting that helps."""
-    if not isinstance(exception, DisallowedHost):
-        return views.bad_request(request, exception)
-    if _wants_json(request):
-        return JsonResponse({"errors": {"__all__": [_NOT_OUR_NAME]}}, status=400)
-    return render(request, "400.html", {"problem": _NOT_OUR_NAME}, status=400)
+    if isinstance(exception, DisallowedHost):
+        return answers.error(request, _NOT_OUR_NAME, 400, problem=_NOT_OUR_NAME)
+    return answers.error(request, "The request was too large or not understood.", 400)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return the answer for what does not exist, or is not the asker's."""
+    return answers.error(request, "Not found.", 404)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -74,15 +76,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
             "%s If that is this site behind a proxy, name its address in CSRF_TRUSTED_ORIGINS.",
             reason,
         )
-    elif answer := views.form_too_old(request):
+    elif answer := actions.form_too_old(request):
         return answer
-    if not _wants_json(request):
+    if not answers.wants_json(request):
         origin = request.headers.get("Origin") or request.headers.get("Referer", "")
         return render(request, "403_csrf.html", {"foreign": foreign, "origin": origin}, status=403)
-    told: dict[str, Any] = {"errors": {"__all__": [_FOREIGN if foreign else views.TOO_OLD]}}
-    if not foreign:
-        told["csrf_token"] = get_token(request)
-    return JsonResponse(told, status=403)
+    if foreign:
+        return answers.error_json(_FOREIGN, 403)
+    return answers.error_json(actions.TOO_OLD, 403, csrf_token=get_token(request))
 
 
 _NOT_OUR_NAME = "The server does not know the name it was asked for. Whoever runs it has to add that name to ALLOWED_HOSTS."
@@ -90,7 +91,3 @@ _FOREIGN = (
     "The server does not know this page's address as its own. "
     "Whoever runs the site behind a proxy has to name it in CSRF_TRUSTED_ORIGINS."
 )
-
-
-def _wants_json(request: HttpRequest) -> bool:
-    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"

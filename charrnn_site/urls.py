@@ -14,7 +14,7 @@ urlpatterns = [
 ]
 
 handler400 = "charrnn_site.errors.bad_request"
-handler404 = "generator.web.views.not_found"
+handler404 = "charrnn_site.errors.not_found"
 handler500 = "charrnn_site.errors.server_error"
 
 websocket_urlpatterns = [

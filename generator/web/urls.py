@@ -6,24 +6,24 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from generator.operations import health
-from generator.web import accounts, views
+from generator.web import accounts, actions, views
 
 urlpatterns = [
     path("", views.desk, name="desk"),
-    path("generations/", views.generation_create, name="generation-create"),
+    path("generations/", actions.generation_create, name="generation-create"),
     path("generations/<uuid:generation_id>/", views.generation_detail, name="generation-detail"),
     path(
         "generations/<uuid:generation_id>/cancel/",
-        views.generation_cancel,
+        actions.generation_cancel,
         name="generation-cancel",
     ),
     path(
         "generations/<uuid:generation_id>/delete/",
-        views.generation_delete,
+        actions.generation_delete,
         name="generation-delete",
     ),
     path(
-        "generations/<uuid:generation_id>/again/", views.generation_again, name="generation-again"
+        "generations/<uuid:generation_id>/again/", actions.generation_again, name="generation-again"
     ),
     path("generations/<uuid:generation_id>/export.txt", views.export_text, name="export-text"),
     path("generations/<uuid:generation_id>/export.json", views.export_json, name="export-json"),

@@ -16,7 +16,7 @@ from django.test import Client
 from charrnn_site.logs import RefusalsWithoutTraceback
 from charrnn_site.middleware import SameOriginSockets
 from generator.models import ModelVersion
-from generator.web.views import TOO_OLD
+from generator.web.actions import TOO_OLD
 
 GOOD = {"prompt": "Once", "length": "10", "temperature": "0.8"}
 ACCEPTS = ["text/html", "application/json"]

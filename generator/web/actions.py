@@ -1,0 +1,162 @@
+"""What the forms of the pages do: start a text, stop it, delete it, write it again."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from generator import selectors, services
+from generator.admission import AdmissionError, KeyUsed, TooMany
+from generator.models import Generation, Owner
+from generator.owners import new_visitor, remember_visitor, request_address, request_owner
+from generator.web import answers
+from generator.web.answers import wants_json
+from generator.web.forms import ClientKeyForm, GenerationForm, submitted_form
+from generator.web.views import desk_page, filled_form, own_generation
+
+SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}  # and where each leads
+TOO_OLD = "This page was too old for the server. What you typed is kept; please send it again."
+
+
+@require_POST
+def generation_create(request: HttpRequest) -> HttpResponse:
+    """Accept a generation: 201 with its addresses (JSON) or a redirect to its page; 400, 429 or 503 with what to do."""
+    owner = request_owner(request) or new_visitor()
+    return remember_visitor(_create(request, owner), owner)
+
+
+def _create(request: HttpRequest, owner: Owner) -> HttpResponse:
+    form = submitted_form(request, owner)
+    if not form.is_valid():
+        if wants_json(request):
+            return answers.form_errors(form)
+        return desk_page(request, form, status=400)
+    try:
+        generation = services.generation_start(
+            owner=owner,
+            parameters=form.parameters(),
+            client_key=form.cleaned_data["client_key"],
+            address=request_address(request),
+        )
+    except AdmissionError as error:
+        return _not_admitted(request, form, error)
+    return _accepted(request, generation)
+
+
+def _not_admitted(
+    request: HttpRequest, form: GenerationForm, error: AdmissionError
+) -> HttpResponse:
+    if wants_json(request):
+        more = {}
+        if isinstance(error, TooMany):
+            more["active"] = selectors.generations_active(request_owner(request))
+        return error.answer(answers.error_json(str(error), error.status, **more))
+    if isinstance(error, KeyUsed):
+        form.data = {**form.data, "client_key": uuid.uuid4().hex}
+    return error.answer(
+        desk_page(request, form, problem=error.sentences, name_active=isinstance(error, TooMany))
+    )
+
+
+def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
+    if not wants_json(request):
+        return redirect(generation)
+    url = generation.get_absolute_url()
+    addresses = {
+        "id": str(generation.pk),
+        "url": url,
+        "socket": generation.socket_path,
+        "seed": str(generation.seed),
+    }
+    return JsonResponse(addresses, status=201, headers={"Location": url})
+
+
+@require_POST
+@own_generation
+def generation_cancel(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Stop writing; the answer does not wait for the worker, the socket's `end` frame tells when it has stopped."""
+    services.generation_cancel(generation=generation)
+    if wants_json(request):
+        return JsonResponse({"id": str(generation.pk)}, status=202)
+    if (
+        request.POST.get("back") == "desk"
+    ):  # from the list of those that keep another from being sent
+        form = submitted_form(request, generation.owner)
+        return desk_page(
+            request, form, problem="It was stopped. You can send your text now.", name_active=True
+        )
+    return redirect(generation)
+
+
+@require_POST
+@never_cache
+def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse:
+    """Remove a generation for good. A second click leads where the first did, as does any id that is not the asker's."""
+    generation = selectors.generation_of(request_owner(request), generation_id)
+    if generation:
+        services.generation_delete(generation=generation)
+    if wants_json(request):
+        return HttpResponse(status=204) if generation else answers.error_json("Not found.", 404)
+    messages.success(
+        request,
+        "The text was deleted."
+        if generation
+        else "There is no such text in your history any more.",
+    )
+    return redirect(_history_address(QueryDict(request.POST.get("back", ""))))
+
+
+def _history_address(asked: QueryDict) -> str:
+    """Return the address of the history with the search and the page of `asked`; it can lead nowhere else."""
+    kept = {name: asked[name] for name in ("q", "version", "state", "page") if asked.get(name)}
+    return reverse("history") + (f"?{urlencode(kept)}" if kept else "")
+
+
+@require_POST
+@own_generation
+def generation_again(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Write again with the same parameters: `seed=same` replays it on the same version, else a new seed is drawn."""
+    form = ClientKeyForm(request.POST)
+    if not form.is_valid():
+        return answers.form_errors(form)
+    parameters = services.parameters_of(generation, same_seed=request.POST.get("seed") == "same")
+    try:
+        again = services.generation_start(
+            owner=generation.owner,
+            parameters=parameters,
+            client_key=form.cleaned_data["client_key"],
+            address=request_address(request),
+        )
+    except AdmissionError as error:
+        return _not_admitted(request, filled_form(generation), error)
+    return _accepted(request, again)
+
+
+def form_too_old(request: HttpRequest) -> HttpResponse | None:
+    """Return the answer for a form whose token is too old, as after a sign-in in another tab, where nothing need be lost.
+
+    The desk comes back with what was typed, and who was signed in by the first click of two is led
+    where that click led.
+    """
+    where = request.resolver_match.view_name if request.resolver_match else ""
+    user = request.user
+    if (
+        where in SIGN_INS
+        and user.is_authenticated
+        and user.get_username() == request.POST.get("username")
+    ):
+        return redirect(SIGN_INS[where])
+    if where != "generation-create" or wants_json(request):
+        return None
+    owner = request_owner(request) or new_visitor()
+    return remember_visitor(
+        desk_page(request, submitted_form(request, owner), status=403, problem=TOO_OLD), owner
+    )
