@@ -1,4 +1,4 @@
-"""The staff's view: which model versions there are, which one is live, what was switched when, and what was written."""
+"""The list of model versions, and the action that makes one live."""
 
 from __future__ import annotations
 
@@ -12,41 +12,17 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, path
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from generator.models import Generation, ModelVersion, Promotion, Worker
+from generator.admin.base import ReadOnlyAdmin, foreign
+from generator.models import ModelVersion, Promotion
 from generator.operations import health
-from generator.search import matching
 from generator.versions import ledger, mirror
-from generator.web.sign_in import StaffSignInForm
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
 PERMISSION = "generator.promote_modelversion"
 SWITCHES_SHOWN = 100  # of one version, the latest first; the ledger has them all
-
-admin.site.login_form = StaffSignInForm
-
-
-def foreign(text: str) -> SafeString:
-    """Return what a person or a model wrote so that it cannot turn the words around it: no direction of it leaves a <bdi>."""
-    return format_html("<bdi>{}</bdi>", text)
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that only the application writes. The admin's own history knows nothing of them, so no page leads there."""
-
-    view_on_site = False  # a text's page is its owner's alone
-    change_form_template = "admin/read_only_form.html"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(ModelVersion)
@@ -209,141 +185,3 @@ def _outcome(promotion: Promotion) -> Promotion:
         time.sleep(0.1)
         promotion.refresh_from_db()
     return promotion
-
-
-@admin.register(Promotion)
-class PromotionAdmin(ReadOnlyAdmin):
-    """The ledger."""
-
-    list_display = ("created_at", "to_shown", "from_shown", "outcome", "who", "why")
-    list_filter = ("outcome",)
-    list_select_related = ("to_version", "from_version", "requested_by")
-
-    @admin.display(description="to", ordering="to_version__version")
-    def to_shown(self, promotion: Promotion) -> int:
-        return promotion.to_version.version
-
-    @admin.display(description="from", ordering="from_version__version")
-    def from_shown(self, promotion: Promotion) -> int | None:
-        return promotion.from_version.version if promotion.from_version else None
-
-    @admin.display(description="who", ordering="requested_by")
-    def who(self, promotion: Promotion) -> SafeString | None:
-        return foreign(promotion.requested_by.get_username()) if promotion.requested_by else None
-
-    @admin.display(description="reason or evidence")
-    def why(self, promotion: Promotion) -> SafeString:
-        return format_html_join(
-            " ",
-            "<bdi>{}</bdi>",
-            ((text,) for text in (promotion.reason, promotion.evidence) if text),
-        )
-
-
-@admin.register(Generation)
-class GenerationAdmin(ReadOnlyAdmin):
-    """What was asked for and written."""
-
-    list_display = (
-        "created_at",
-        "state",
-        "version_shown",
-        "owner_shown",
-        "prompt_start",
-        "length_shown",
-    )
-    list_filter = ("state", "model_version")
-    search_fields = ("prompt", "text")
-    search_help_text = "Searches prompts and texts. Case and accents make no difference."
-    date_hierarchy = "created_at"
-    list_select_related = ("model_version", "user")
-    show_full_result_count = False
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "owner_shown",
-                    "prompt",
-                    "text",
-                    "unknown_characters",
-                    "state",
-                    "finish_reason",
-                    "error",
-                )
-            },
-        ),
-        (
-            "Asked for",
-            {
-                "fields": (
-                    "length_shown",
-                    "temperature",
-                    "top_k",
-                    "top_p",
-                    "stop_shown",
-                    "seed",
-                    "model_version",
-                    "parent",
-                )
-            },
-        ),
-        (
-            "How it went",
-            {
-                "fields": (
-                    ("created_at", "dispatched_at"),
-                    ("started_at", "first_character_at", "finished_at"),
-                    ("worker_id", "attempt", "failures"),
-                    "stop_asked_for",
-                )
-            },
-        ),
-    )
-    readonly_fields = ("created_at",)
-
-    @admin.display(description="version", ordering="model_version__version")
-    def version_shown(self, generation: Generation) -> int:
-        return generation.model_version.version
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Generation], search_term: str
-    ) -> tuple[QuerySet[Generation], bool]:
-        """Search as the history does."""
-        return (matching(queryset, search_term) if search_term else queryset), False
-
-    @admin.display(description="owner")
-    def owner_shown(self, generation: Generation) -> SafeString:
-        return (
-            foreign(str(generation.user))
-            if generation.user
-            else format_html("visitor {}", generation.visitor[:8])
-        )
-
-    @admin.display(description="prompt")
-    def prompt_start(self, generation: Generation) -> SafeString:
-        return foreign(generation.prompt[:60])
-
-    @admin.display(description="length", ordering="length")
-    def length_shown(self, generation: Generation) -> str:
-        return f"{generation.length:,}"
-
-    @admin.display(description="stop strings")
-    def stop_shown(self, generation: Generation) -> SafeString | str:
-        return (
-            format_html_join(
-                " ", "<code><bdi>{}</bdi></code>", ((stop,) for stop in generation.stop)
-            )
-            or "–"
-        )
-
-    @admin.display(description="stop asked for")
-    def stop_asked_for(self, generation: Generation) -> str:
-        return "yes" if generation.cancel_requested else "–"
-
-
-@admin.register(Worker)
-class WorkerAdmin(ReadOnlyAdmin):
-    """Which workers are alive, and what they hold."""
-
-    list_display = ("id", "last_seen", "active_streams", "host", "pid", "started_at")
