@@ -28,7 +28,7 @@ application = BasePath(
     settings.BASE_PATH,
 )
 
-# What is loaded by now stays. To look through it again and again would stop every socket for a
-# tenth of a second each time.
+# What is loaded by now stays loaded. Each collection that looks through it would stop every socket
+# for a tenth of a second.
 gc.collect()
 gc.freeze()

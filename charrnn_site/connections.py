@@ -1,7 +1,7 @@
-"""Connections of the web server: a deadline for each part of a request, and a bound for those of one address.
+"""Connections of the web server: deadlines for each part of a request, a limit for each address.
 
-By itself the server below daphne waits for a minute after every byte, so that who sends one now and
-then stays for ever, and it writes a body of any size to the disk.
+The server below daphne waits a minute after every byte, so a client that sends one now and then
+would stay for ever. It also writes a body of any size to the disk.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from generator.owners import client_address
 
 logger = logging.getLogger(__name__)
 IDLE = 20.0  # seconds until the first byte, and between two requests
-IDLE_OF_PROXY = 150.0  # the same behind a proxy of ours: it must be the first to close what it keeps, or a request is lost
+# The same behind a proxy of ours. The proxy must be the first to close a connection that it keeps,
+# or a request is lost.
+IDLE_OF_PROXY = 150.0
 HEAD = 10.0  # seconds from the first byte of a request to the end of its head
-BODY = 20.0  # seconds from there to the end of its body; the longest prompt takes ten over a link of 2 KB a second
-LARGEST_BODY = (
-    4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-)  # bytes; from a quarter of it on Django refuses, with a sentence
+# Seconds from there to the end of its body. The longest prompt takes ten at 2 KB a second.
+BODY = 20.0
+# Bytes. Django refuses bodies of more than a quarter of it, with a sentence.
+LARGEST_BODY = 4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 RETRY_AFTER = 5  # seconds
 
-_open: Counter[str] = (
-    Counter()
-)  # connections by address; those that became WebSockets are among them
+_open: Counter[str] = Counter()  # connections by address, with those that became WebSockets
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """Speaks HTTP. Its timeout counts from the beginning of each part of a request, whatever comes meanwhile."""
+    """Speaks HTTP. Each part of a request has a timeout that no byte restarts."""
 
-    abortTimeout = 5  # noqa: N815 (seconds that what was written last may take)
+    abortTimeout = 5  # noqa: N815 (seconds for sending the last answer)
     _begun = False
     _received = 0  # bytes of the body
 
@@ -54,7 +54,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if not self._begun:
             self._begun, self._received = True, 0
             self.setTimeout(HEAD)
-        LineReceiver.dataReceived(self, data)  # HTTPChannel's own would begin the timeout anew
+        LineReceiver.dataReceived(self, data)  # HTTPChannel's own would restart the timeout
 
     def allHeadersReceived(self) -> None:
         self.setTimeout(BODY)
@@ -86,7 +86,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
-    """A connection that has become a WebSocket; the server's pings find out when nobody is there any more."""
+    """A connection that became a WebSocket. The server's pings notice when the client is gone."""
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
@@ -98,7 +98,7 @@ class SocketFactory(WebSocketFactory):  # type: ignore[misc]
 
 
 class Refusal(Protocol):  # type: ignore[misc]
-    """Sends one connection too many away."""
+    """Refuses a connection of an address that has too many."""
 
     def connectionMade(self) -> None:
         self.transport.write(
@@ -108,7 +108,7 @@ class Refusal(Protocol):  # type: ignore[misc]
 
 
 class ChannelFactory(HTTPFactory):  # type: ignore[misc]
-    """Makes connections, as long as their address may have more."""
+    """Makes connections, up to the limit of each address."""
 
     protocol = Channel
     _said = float("-inf")
@@ -116,13 +116,9 @@ class ChannelFactory(HTTPFactory):  # type: ignore[misc]
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         self.timeOut = IDLE_OF_PROXY if settings.TRUSTED_PROXIES else IDLE
-        # Behind proxies of ours every connection has a proxy's address: there the proxy has to
-        # count (deploy/nginx.conf).
-        self._most = (
-            0
-            if settings.TRUSTED_PROXIES
-            else settings.ADDRESS_MAX_CONNECTIONS + settings.ADDRESS_MAX_SOCKETS
-        )
+        self._most = settings.ADDRESS_MAX_CONNECTIONS + settings.ADDRESS_MAX_SOCKETS
+        if settings.TRUSTED_PROXIES:  # all connections are the proxy's, which counts instead
+            self._most = 0  # (deploy/nginx.conf)
 
     def buildProtocol(self, addr: Any) -> Any:
         address = client_address(addr.host, "")

@@ -1,6 +1,6 @@
-"""Typed reads of the environment. A value that does not parse stops the start with the variable's name in the message.
+"""Typed reads of the environment. A value that does not parse is an error that names its variable.
 
-Every setting read here is recorded in `DECLARED`, and a test holds `.env.example` against it.
+Every variable read here is recorded in `DECLARED`. A test compares `.env.example` with it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def items(name: str, default: str = "") -> list[str]:
 
 
 def path_prefix(name: str) -> str:
-    """Return the path under which the site lies, like /charrnn, without a slash at its end; empty for the root."""
+    """Return the path of the site, like /charrnn, without a slash at its end; "" for the root."""
     value = text(name).rstrip("/")
     if not re.fullmatch(r"(/[\w.~-]+)*", value, re.ASCII):
         raise ImproperlyConfigured(f"{name} must be a path like /charrnn, not {value!r}")
@@ -86,14 +86,16 @@ def path(name: str, default: Path, shown: str) -> Path:
 
 
 def readable(folder: Path, shown: str) -> Path:
-    """Return `folder` when every part of the product reads its name alike. Raises ImproperlyConfigured otherwise.
+    """Return `folder` if every process can read its name. Raises ImproperlyConfigured otherwise.
 
-    supervisord expands a percent sign and splits command lines at quotes, as Redis does its
-    configuration, which also takes an asterisk or a bracket for a pattern; SQLAlchemy, which MLflow
+    supervisord expands percent signs and splits command lines at quotes. Redis splits its
+    configuration at quotes and reads asterisks and brackets as patterns. SQLAlchemy, which MLflow
     uses, ends a path at a question mark.
     """
     for character in str(folder):
         if character in UNREADABLE or unicodedata.category(character) in {"Cc", "Cs"}:
-            problem = f"{shown} {str(folder)!r} has {character!r} in its name, which not every part of it can read; choose another."
-            raise ImproperlyConfigured(problem)
+            raise ImproperlyConfigured(
+                f"{shown} {str(folder)!r} has {character!r} in its name, "
+                "which not every part of it can read; choose another."
+            )
     return folder

@@ -1,4 +1,4 @@
-"""Answers to requests that no view answers: the database is away, something broke, a form could not be checked."""
+"""Answers to requests that no view could answer: the database is away, a form's token is wrong."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from generator.web import actions, answers
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_AFTER = 5  # seconds
-OF_ANOTHER_SITE = (
-    "Origin checking failed",
-    "Referer checking failed",
-)  # how Django's reasons begin
+# How Django's reasons begin.
+OF_ANOTHER_SITE = ("Origin checking failed", "Referer checking failed")
+NOT_OUR_NAME = (
+    "The server does not know the name it was asked for. "
+    "Whoever runs it has to add that name to ALLOWED_HOSTS."
+)
+NOT_OUR_PAGE = (
+    "The server does not know this page's address as its own. "
+    "Whoever runs the site behind a proxy has to name it in CSRF_TRUSTED_ORIGINS."
+)
 
 
 def database_busy(request: HttpRequest, exception: BaseException) -> HttpResponse:
-    """Return the answer for a database that is busy or away. It asks the database nothing, and so knows nobody's name."""
+    """Return the answer for a database that is busy or away, without any query."""
     logger.warning(
         "%s %s: the database is busy or away: %s", request.method, request.path, exception
     )
     if hasattr(request, "session"):
-        request.session.modified = False  # saving it would wait for the same lock, and the answer would be an error after all
+        request.session.modified = False  # saving it would fail at the same lock
     response: HttpResponse
     if answers.wants_json(request):
         response = answers.error_json("The database is busy.", 503)
@@ -42,33 +48,30 @@ def database_busy(request: HttpRequest, exception: BaseException) -> HttpRespons
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the answer for an error outside of a view: the session, for one, is saved after it."""
+    """Return the answer for an error outside of a view, as when the session is saved after it."""
     error = sys.exc_info()[1]
-    return (
-        database_busy(request, error)
-        if error and passing(error)
-        else defaults.server_error(request)
-    )
+    if error and passing(error):
+        return database_busy(request, error)
+    return defaults.server_error(request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return the answer for a request that is not understood; for one to a name that is not ours, with the setting that helps."""
+    """Return the answer for a request that cannot be read, or for a host that is not allowed."""
     if isinstance(exception, DisallowedHost):
-        return answers.error(request, _NOT_OUR_NAME, 400, problem=_NOT_OUR_NAME)
+        return answers.error(request, NOT_OUR_NAME, 400, problem=NOT_OUR_NAME)
     return answers.error(request, "The request was too large or not understood.", 400)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return the answer for what does not exist, or is not the asker's."""
+    """Return the answer for an address that does not exist, or is another's."""
     return answers.error(request, "Not found.", 404)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Return the answer for a form whose origin or token is not right.
+    """Return the answer for a form with a wrong origin or token.
 
-    A page that is too old gets a new token, so that it can go on. A form of another site gets none;
-    mostly it is of this very site behind a proxy that nobody has named, and then the setting is
-    what helps.
+    A page that is too old gets a new token. A form of another origin gets none. Mostly that is this
+    very site behind a proxy that the settings do not name, so the answer names the setting.
     """
     foreign = reason.startswith(OF_ANOTHER_SITE)
     if foreign:
@@ -82,12 +85,5 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         origin = request.headers.get("Origin") or request.headers.get("Referer", "")
         return render(request, "403_csrf.html", {"foreign": foreign, "origin": origin}, status=403)
     if foreign:
-        return answers.error_json(_FOREIGN, 403)
+        return answers.error_json(NOT_OUR_PAGE, 403)
     return answers.error_json(actions.TOO_OLD, 403, csrf_token=get_token(request))
-
-
-_NOT_OUR_NAME = "The server does not know the name it was asked for. Whoever runs it has to add that name to ALLOWED_HOSTS."
-_FOREIGN = (
-    "The server does not know this page's address as its own. "
-    "Whoever runs the site behind a proxy has to name it in CSRF_TRUSTED_ORIGINS."
-)

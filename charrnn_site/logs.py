@@ -10,7 +10,11 @@ from generator.database import passing
 
 
 class RefusalsWithoutTraceback(logging.Filter):
-    """A refused request (wrong host, too large, not allowed, database busy) is one line: it is no fault of the code."""
+    """Logs a refused request as one line, because the code is not at fault.
+
+    Refused are wrong hosts, bodies that are too large, what is not allowed, and what finds the
+    database busy.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

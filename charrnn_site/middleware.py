@@ -1,4 +1,4 @@
-"""What stands in front of every page and socket: policy, compression, a busy database, the base path, the origin check."""
+"""What every page and socket passes: content policy, compression, base path, origin check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def ContentSecurityPolicyMiddleware(get_response: View) -> View:
-    """Send settings.SECURE_CSP with every page. Django 6 does this itself, under the same setting."""
+    """Send settings.SECURE_CSP with every page. Django 6 does this itself, by the same setting."""
     policy = "; ".join(
         f"{directive} {' '.join(sources)}" for directive, sources in settings.SECURE_CSP.items()
     )
@@ -38,19 +38,19 @@ def ContentSecurityPolicyMiddleware(get_response: View) -> View:
 
 
 class BusyDatabaseMiddleware(MiddlewareMixin):
-    """Answer 503 with Retry-After when a view found the database locked or away: the request can be sent again as it is."""
+    """Answers 503 with Retry-After when a view found the database locked or away."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return database_busy(request, exception) if passing(exception) else None
 
 
 class CompressionMiddleware(GZipMiddleware):
-    """Compress pages whose request brings nothing of its own into them.
+    """Compresses pages that show nothing of their request.
 
-    Who can make a browser ask for pages, and sees how long the answers are, can guess a secret in a
-    page by placing guesses beside it: the better one fits, the shorter the page (BREACH). So no
-    page is compressed that may show what the request brought: a query, or a form. Django adds a
-    random length and masks CSRF tokens besides. What is streamed stays as it is.
+    An attacker who makes a browser ask for pages, and sees their lengths, can guess a secret in
+    them: a page that also holds the right guess compresses better (BREACH). So a page that may show
+    a query or a form is not compressed. Django also adds a random length and masks CSRF tokens.
+    Streamed answers stay as they are.
     """
 
     def process_response(
@@ -63,15 +63,14 @@ class CompressionMiddleware(GZipMiddleware):
 
 
 async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Refuse a socket with 403. Channels' own way would ask the channel layer first, and be a 500 while Redis is away."""
+    """Refuse a socket with 403. Channels would need Redis for it, and answer 500 without."""
     await send({"type": "websocket.close"})
 
 
 class BasePath:
-    """Let the site lie under a path, whether the proxy before it takes that path off or not.
+    """Serves the site below a path, whether or not the proxy strips it.
 
-    From here on every path has it, and root_path says so. What a request says of its root_path
-    counts for nothing.
+    From here on every path has it, and root_path names it. The root_path of a request is ignored.
     """
 
     def __init__(self, application: Application, base: str) -> None:
@@ -86,10 +85,10 @@ class BasePath:
 
 
 class SameOriginSockets:
-    """Refuse (403, before accepting) a WebSocket whose Origin is not this very site: scheme, host and port.
+    """Refuses a WebSocket (403) whose Origin is not this site by scheme, host and port.
 
-    A proxy that ends TLS makes the scheme look plain, unless HTTPS says that its word counts. Other
-    origins are named in CSRF_TRUSTED_ORIGINS, as for forms.
+    Behind a proxy that ends TLS the scheme is that of its header, if HTTPS is set. Further origins
+    are named in CSRF_TRUSTED_ORIGINS, as for forms.
     """
 
     def __init__(self, application: Application) -> None:
@@ -103,8 +102,8 @@ class SameOriginSockets:
             await self.application(scope, receive, send)
         else:
             logger.warning(
-                "a socket that comes from %.100r to %.100r is refused; if both are this site behind a proxy, "
-                "name its address in CSRF_TRUSTED_ORIGINS",
+                "a socket that comes from %.100r to %.100r is refused; "
+                "if both are this site behind a proxy, name its address in CSRF_TRUSTED_ORIGINS",
                 headers.get(b"origin", ""),
                 headers.get(b"host", ""),
             )
@@ -128,7 +127,7 @@ def _scheme(scope: dict[str, Any], headers: dict[bytes, str]) -> str:
 
 
 def _covers(trusted: str, origin: str) -> bool:
-    """Tell whether an entry of CSRF_TRUSTED_ORIGINS, which may be like https://*.example.org, names an origin."""
+    """Tell whether an entry of CSRF_TRUSTED_ORIGINS, like https://*.example.com, has an origin."""
     pattern = urlsplit(trusted)
     if "*" not in pattern.netloc:
         return origin == trusted

@@ -1,4 +1,7 @@
-"""How pages are served: files at once from the event loop, everything else by threads that keep their database connections."""
+"""How pages are served: files by the event loop, everything else by threads.
+
+The threads keep their database connections.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,21 @@ from servestatic.middleware import ServeStaticMiddleware
 
 from generator.threads import in_thread
 
-THREADS = 16  # pages that may wait for the database at once, and as many connections; they are made when they are needed
+THREADS = 16  # each has a connection to the database; they are made when they are needed
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="pages")
 
 
 class Pages(ASGIHandler):
-    """Django's handler, with all middleware and the view in one go on one thread.
+    """Django's handler, with all middleware and the view together on one thread.
 
-    By itself it would go to a thread and back for each middleware, and make a thread and a
-    connection for each request: a fifth of what a visit, with its socket, cost the web process
-    (docs/performance.md).
+    Django would switch to a thread and back for each middleware, and make a thread and a connection
+    for each request. That was a fifth of what a visit cost the web process (docs/performance.md).
     """
 
     def __init__(self) -> None:
-        super(
-            ASGIHandler, self
-        ).__init__()  # ASGIHandler's own loads the middleware for the event loop
+        # ASGIHandler's own __init__ would load the middleware for the event loop.
+        super(ASGIHandler, self).__init__()
         self.load_middleware(is_async=False)
         self._answer = ServeStaticMiddleware(in_thread(self.get_response, _threads))
 

@@ -15,12 +15,13 @@ from daphne.cli import CommandLineInterface
 import charrnn_site.asgi  # noqa: F401 (sets Django up)
 from charrnn_site.connections import ChannelFactory, SocketFactory
 
-BACKLOG = 1_024  # connections that wait to be taken; of more than daphne's 50 that come at once the rest waits for seconds
-OPEN_FILES = 8_192  # the usual 1,024 are used up by two schools
+# Connections that wait to be accepted. With daphne's 50 the others of a rush wait for seconds.
+BACKLOG = 1_024
+OPEN_FILES = 8_192  # two schools use up the usual 1,024
 
 
 class Server(daphne.server.Server):  # type: ignore[misc]
-    """Has the kernel hold a whole school whose pages come back at once."""
+    """Has the kernel hold the connections of a whole school that comes back at once."""
 
     def __init__(self, *args: Any, endpoints: list[str], **options: Any) -> None:
         super().__init__(
@@ -39,10 +40,9 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < OPEN_FILES and (hard >= OPEN_FILES or hard == resource.RLIM_INFINITY):
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
-    daphne.server.HTTPFactory, daphne.server.WebSocketFactory = (
-        ChannelFactory,
-        SocketFactory,
-    )  # daphne makes them by these names
+    # daphne makes connections by these names.
+    daphne.server.HTTPFactory = ChannelFactory
+    daphne.server.WebSocketFactory = SocketFactory
     CommandLine().run(sys.argv[1:])
 
 

@@ -19,17 +19,16 @@ from charrnn_site import env
 BASE_DIR = env.readable(Path(__file__).resolve().parent.parent, "The project's folder")
 load_dotenv(BASE_DIR / ".env")
 
+from charrnn_site.limits import *  # noqa: E402, F403 (not before .env has been read)
+
 # Where state lives
-# -------------------------------------------------------------------------------------------------
 DATA_DIR = env.path("DATA_DIR", BASE_DIR / "data" / "var", "data/var")
-os.umask(
-    0o077
-)  # it holds texts, sessions and password hashes: no process of ours makes a file for other users
+os.umask(0o077)  # it holds texts, sessions and password hashes: no other user may read our files
 BUNDLED_MODELS_DIR = BASE_DIR / "data" / "models"
 
 
 def _kept(name: str, make: Any) -> str:
-    """Return a value made once and kept in DATA_DIR, so that restarts and sibling processes agree on it."""
+    """Return a value made once and kept in DATA_DIR, so that all processes agree on it."""
     file = DATA_DIR / name
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -48,21 +47,18 @@ def _kept(name: str, make: Any) -> str:
 
 
 # Web
-# ---------------------------------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
 SECRET_KEY = env.text("SECRET_KEY") or _kept("secret-key", lambda: secrets.token_urlsafe(50))
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, minimum=1, maximum=65_535)
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
-TRUSTED_PROXIES = env.integer(
-    "TRUSTED_PROXIES", 0
-)  # of ours, each of which adds to X-Forwarded-For
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", 0)  # each adds to X-Forwarded-For
 BASE_PATH = env.path_prefix("BASE_PATH")  # "" for the whole host
 HTTPS = env.boolean("HTTPS", False)  # served behind TLS: secure cookies, HSTS, redirect
 
-# A browser sends cookies to every port of a host. So copies side by side name theirs differently;
-# all processes of one agree.
+# A browser sends cookies to every port of a host, so copies on one host need cookies of different
+# names. The processes of one copy share the key, and so the names.
 _COPY = hmac.digest(SECRET_KEY.encode(), b"names of cookies", "sha256").hex()[:8]
 SESSION_COOKIE_NAME = f"session-{_COPY}"
 CSRF_COOKIE_NAME = f"csrf-{_COPY}"
@@ -127,11 +123,11 @@ STORAGES = {
 
 
 def SERVESTATIC_ADD_HEADERS_FUNCTION(headers: Any, path: str, url: str) -> None:
-    """Give files the header that SecurityMiddleware, which they do not pass, gives pages."""
+    """Give files the header that pages get from SecurityMiddleware, which files do not pass."""
     headers["X-Content-Type-Options"] = "nosniff"
 
 
-FILE_UPLOAD_PERMISSIONS = None  # of collected files, too: as the umask has it
+FILE_UPLOAD_PERMISSIONS = None  # the umask decides, also about collected files
 
 SECURE_CSP = {
     "default-src": ["'none'"],
@@ -148,9 +144,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = (
-    60 * 60 * 24 * 365
-)  # a visitor's history is theirs for a year
+SESSION_COOKIE_AGE = VISITOR_COOKIE_AGE = 60 * 60 * 24 * 365  # visitors keep their history a year
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{BASE_PATH}/"  # other paths of the host are other sites
 CSRF_FAILURE_VIEW = "charrnn_site.errors.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -176,16 +170,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 # Database
-# ----------------------------------------------------------------------------------------------------------
 def _database_settings(url: str) -> dict[str, Any]:
-    """Return what DATABASE_URL says; without one, a file in DATA_DIR, whose name no address could cut."""
-    if not url:
+    """Return what DATABASE_URL says, or without one a file in DATA_DIR."""
+    if not url:  # not as a URL: DATA_DIR may hold marks that cut one
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "db.sqlite3")}
-    for mark, instead in {
-        "#": "%23",
-        **({"?": "%3F"} if url.startswith("sqlite:") else {}),
-    }.items():
-        if mark in url:
+    marks = {"#": "%23"} | ({"?": "%3F"} if url.startswith("sqlite:") else {})
+    for mark, instead in marks.items():
+        if mark in url:  # the name would end there
             raise ImproperlyConfigured(
                 f"DATABASE_URL holds a {mark}, at which an address is cut; write {instead} instead."
             )
@@ -200,60 +191,56 @@ def _database_settings(url: str) -> dict[str, Any]:
 _database = _database_settings(env.text("DATABASE_URL"))
 DATABASES: dict[str, Any] = {"default": _database}
 if _database["ENGINE"].endswith("sqlite3"):
-    # Deferred transactions of several processes fail with "locked" at the first write; immediate
-    # ones wait their turn.
+    # A deferred transaction fails with "locked" at its first write when another process writes; an
+    # immediate one waits its turn.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
+
 # Redis: broker, channel layer and stream log; disposable
-# --------------------------------------------------------------
-
-
 def _redis_url() -> str:
-    """REDIS_URL, else the server `manage.py up` started for this DATA_DIR, else a local default."""
-    written = DATA_DIR / "redis-url"
+    """Return REDIS_URL, else the server that `manage.py up` started, else a local default."""
     if url := env.text("REDIS_URL"):
         return url
+    written = DATA_DIR / "redis-url"
     return written.read_text().strip() if written.exists() else "redis://127.0.0.1:6379/0"
 
 
 REDIS_URL = _redis_url()
 CHANNEL_LAYERS = {
     "default": {
-        # The core layer drops frames of a slow reader beyond 100; a socket timeout would close idle
-        # connections.
+        # Channels' core layer drops frames beyond 100 for a slow reader. A socket timeout would
+        # close idle connections.
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "charrnn"},
     }
 }
 
 CELERY_BROKER_URL = REDIS_URL
-CELERY_BROKER_TRANSPORT = (
-    "generator.redis_store.broker:Transport"  # Redis; what is no message of ours stops there
-)
+# Redis, without messages that are not ours.
+CELERY_BROKER_TRANSPORT = "generator.redis_store.broker:Transport"
 CELERY_BROKER_USE_SSL = (
     {"ssl_cert_reqs": ssl.CERT_REQUIRED} if REDIS_URL.startswith("rediss:") else False
 )
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # nobody uses it, and whoever reaches Redis could
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # only somebody who has broken into Redis would use it
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_PUBLISH_RETRY = (
-    False  # a failed publish leaves the row queued, and housekeeping sends it again
-)
+# A failed publish leaves the row queued, and housekeeping sends it again.
+CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "charrnn:",
-    # Seconds, by workers' own clocks, after which a message that was taken and not confirmed comes
-    # back. Nobody waits for that: what a dead worker held is sent again by its row.
+    # Seconds, by the workers' own clocks, after which an unconfirmed message comes back. Nothing
+    # waits for that: housekeeping sees from the row that a worker died, and sends it again.
     "visibility_timeout": 86_400,
     "socket_connect_timeout": 2,
     "socket_timeout": 2,
     "socket_keepalive": True,
-    "max_retries": 1,  # of a publish; by default it would hold up a submit for 6 s when the broker is away
+    "max_retries": 1,  # of a publish: the default holds up a submit for 6 s when Redis is away
     "interval_start": 0.1,
     "interval_step": 0,
 }
@@ -261,35 +248,28 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_ROUTES = {"generator.tasks.generate": {"queue": "generate"}}
-CELERY_BEAT_SCHEDULE = {  # without expiry, which would compare two machines' clocks; what piles up counts as one
+# Without expiry, which would compare two machines' clocks; ticks that pile up count as one.
+CELERY_BEAT_SCHEDULE = {
     "requeue": {"task": "generator.tasks.requeue", "schedule": 2.0},
     "forget-ended": {"task": "generator.tasks.forget_ended", "schedule": 3600.0},
     "registry-sync": {"task": "generator.tasks.registry_sync", "schedule": 10.0},
 }
 
 # Models
-# ------------------------------------------------------------------------------------------------------------
 MLFLOW_TRACKING_URI = env.text("MLFLOW_TRACKING_URI") or f"sqlite:///{DATA_DIR / 'mlflow.db'}"
 VERSIONS_DIR = DATA_DIR / "versions"  # files of model versions by digest, fetched from the registry
-FETCHES_AT_ONCE = (
-    2  # subprocesses that fetch versions, of all workers that share VERSIONS_DIR; each takes 240 MB
-)
+# Subprocesses that fetch versions, of all workers that share VERSIONS_DIR; each takes 240 MB.
+FETCHES_AT_ONCE = 2
 FETCH_TIMEOUT = 120.0  # seconds
-FETCH_FAILED_KEPT = 4.0  # seconds in which a version whose fetch failed is not asked for again
-FETCH_REFUSED_KEPT = 300.0  # the same after an answer that another try would not change
+FETCH_FAILED_KEPT = 4.0  # seconds until a version is fetched again after a failure
+FETCH_REFUSED_KEPT = 300.0  # the same after a failure that another try would not change
 ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
 ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1, maximum=256)
-ENGINE_MAX_STREAMS = env.integer(
-    "ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096
-)  # each is a thread of a worker
+# Each stream is a thread of a worker.
+ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096)
 ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
 
-# Limits
-# -------------------------------------------------------------------------------------------------
-from charrnn_site.limits import *  # noqa: E402, F403 (here, because .env must have been read)
-
 # Logging
-# -----------------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -302,7 +282,7 @@ LOGGING = {
         "handlers": ["console"],
         "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
     },
-    "loggers": {  # a line for each request to the server and each tick of the clock would hide the rest
+    "loggers": {  # a line for each request and each tick would hide the rest
         name: {"level": "WARNING"}
         for name in (
             "daphne.http_protocol",

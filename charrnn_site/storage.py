@@ -1,4 +1,4 @@
-"""Where files and messages lie: static files under hashed names, cached for ever by browsers; messages in a cookie."""
+"""Storage of static files, under hashed names that browsers may cache for ever, and of messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Also rewrites the imports between ES modules, which Django leaves alone by default."""
+    """Also hashes the names in imports between ES modules, which Django leaves by default."""
 
     support_js_module_import_aggregation = True
 
