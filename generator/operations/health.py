@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max, QuerySet
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -193,28 +189,3 @@ def _alive(role: Role, since: datetime | None) -> QuerySet[Worker]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-@never_cache
-@require_safe
-def healthz(request: HttpRequest) -> JsonResponse:
-    """Say that this process serves pages; nothing else is looked at. A failing answer means: restart it."""
-    return JsonResponse({"status": "alive"})
-
-
-@never_cache
-@require_safe
-def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether a text could be written now: 200 or 503, with every check. Findings name no address and no secret."""
-    results = list(checks())
-    ready = all(check.ok for check in results)
-    body: dict[str, Any] = {"ready": ready, "checks": [_public(check) for check in results]}
-    return JsonResponse(body, status=200 if ready else 503)
-
-
-def _public(check: Check) -> dict[str, Any]:
-    """A check without advice, and without the words of an exception: anyone may read this page."""
-    found = check.found if check.ok else check.found.split(":")[0]
-    return {name: value for name, value in asdict(check).items() if name != "advice"} | {
-        "found": found
-    }
