@@ -30,6 +30,11 @@ def _unescape(match: re.Match[str]) -> str:
     return "\n" if match[1] == "n" else "\\"
 
 
+def small_number(text: str) -> int | None:
+    """Return a whole number of at most nine digits, as every column of numbers holds; or None."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def folded(text: str) -> str:
     """Return `text` as a search compares it: case, accents and compatible forms (full width, ligatures) make no difference.
 

@@ -1,4 +1,4 @@
-"""What templates need beside Django's own: foreign text made harmless, and where a refused form leads."""
+"""Filters and tags of our templates: harmless foreign text, status lines, controls of forms."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ register.filter("status_line", status.status_line)
 
 @register.filter
 def first_wrong(form: BaseForm) -> str:
-    """Return the name of the first field that was refused, or an empty text."""
+    """Return the name of the first field with an error, or ""."""
     return next((field.name for field in form.visible_fields() if field.errors), "")
 
 
 @register.simple_tag
 def control(field: BoundField) -> SafeString:
-    """Return a field's control. In a refused form the focus goes to the first that is wrong.
+    """Return a field's control. In a form with errors the first wrong field gets the focus.
 
-    What is wrong with the form as a whole describes its first field, from where it is mended.
+    If only the form as a whole is wrong, that is the first field, described by the error.
     """
     form = field.form
     if not form.errors:

@@ -1,4 +1,4 @@
-"""The pages to sign up and in. What a sign-in brings along is in generator/web/identity.py."""
+"""The pages to sign up and to sign in. What follows a sign-in is in generator/web/identity.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from generator.web.sign_in import SignInForm, SignUpForm
 @never_cache
 @sensitive_post_parameters()
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account and sign in; what the visitor made before becomes the user's."""
+    """Make an account and sign in. IdentityMiddleware gives the visitor's texts to the user."""
     form = SignUpForm(request.POST or None)
     try:
         if user := form.account(request_address(request)):
@@ -31,13 +31,12 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     except AdmissionError as error:
         form.add_error(None, error.sentences)
         return error.answer(render(request, "registration/signup.html", {"form": form}))
-    return render(
-        request, "registration/signup.html", {"form": form}, status=400 if form.errors else 200
-    )
+    status = 400 if form.errors else 200
+    return render(request, "registration/signup.html", {"form": form}, status=status)
 
 
 class SignInView(LoginView):
-    """The page to sign in; whoever is refused for now learns when to come back."""
+    """The page to sign in. A refusal because of too many attempts has a Retry-After."""
 
     authentication_form = SignInForm
 

@@ -22,13 +22,14 @@ from generator.web.answers import wants_json
 from generator.web.forms import ClientKeyForm, GenerationForm, submitted_form
 from generator.web.views import desk_page, filled_form, own_generation
 
-SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}  # and where each leads
+# Where each page to sign in leads.
+SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}
 TOO_OLD = "This page was too old for the server. What you typed is kept; please send it again."
 
 
 @require_POST
 def generation_create(request: HttpRequest) -> HttpResponse:
-    """Accept a generation: 201 with its addresses (JSON) or a redirect to its page; 400, 429 or 503 with what to do."""
+    """Start a text: 201 with its addresses, or a redirect to its page; else what to do."""
     owner = request_owner(request) or new_visitor()
     return remember_visitor(_create(request, owner), owner)
 
@@ -82,40 +83,33 @@ def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
 @require_POST
 @own_generation
 def generation_cancel(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """Stop writing; the answer does not wait for the worker, the socket's `end` frame tells when it has stopped."""
+    """Stop a text, without waiting for its worker: the `end` frame says when it stopped."""
     services.generation_cancel(generation=generation)
     if wants_json(request):
         return JsonResponse({"id": str(generation.pk)}, status=202)
-    if (
-        request.POST.get("back") == "desk"
-    ):  # from the list of those that keep another from being sent
+    if request.POST.get("back") == "desk":  # from its list of unfinished texts
         form = submitted_form(request, generation.owner)
-        return desk_page(
-            request, form, problem="It was stopped. You can send your text now.", name_active=True
-        )
+        said = "It was stopped. You can send your text now."
+        return desk_page(request, form, problem=said, name_active=True)
     return redirect(generation)
 
 
 @require_POST
 @never_cache
 def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse:
-    """Remove a generation for good. A second click leads where the first did, as does any id that is not the asker's."""
+    """Remove a text for good. A second click, or an id of another, leads to the history, too."""
     generation = selectors.generation_of(request_owner(request), generation_id)
     if generation:
         services.generation_delete(generation=generation)
     if wants_json(request):
         return HttpResponse(status=204) if generation else answers.error_json("Not found.", 404)
-    messages.success(
-        request,
-        "The text was deleted."
-        if generation
-        else "There is no such text in your history any more.",
-    )
+    deleted, gone = "The text was deleted.", "There is no such text in your history any more."
+    messages.success(request, deleted if generation else gone)
     return redirect(_history_address(QueryDict(request.POST.get("back", ""))))
 
 
 def _history_address(asked: QueryDict) -> str:
-    """Return the address of the history with the search and the page of `asked`; it can lead nowhere else."""
+    """Return the address of the history with the filters and the page of `asked` only."""
     kept = {name: asked[name] for name in ("q", "version", "state", "page") if asked.get(name)}
     return reverse("history") + (f"?{urlencode(kept)}" if kept else "")
 
@@ -123,7 +117,7 @@ def _history_address(asked: QueryDict) -> str:
 @require_POST
 @own_generation
 def generation_again(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """Write again with the same parameters: `seed=same` replays it on the same version, else a new seed is drawn."""
+    """Write a text again, on its version: with its seed for `seed=same`, else with a new one."""
     form = ClientKeyForm(request.POST)
     if not form.is_valid():
         return answers.form_errors(form)
@@ -141,10 +135,10 @@ def generation_again(request: HttpRequest, generation: Generation) -> HttpRespon
 
 
 def form_too_old(request: HttpRequest) -> HttpResponse | None:
-    """Return the answer for a form whose token is too old, as after a sign-in in another tab, where nothing need be lost.
+    """Return the answer for a form whose token is too old, or None for just an error.
 
-    The desk comes back with what was typed, and who was signed in by the first click of two is led
-    where that click led.
+    Tokens change at a sign-in, perhaps in another tab. The desk comes back with what was typed. The
+    second of two clicks on "Sign in" leads where the first did.
     """
     where = request.resolver_match.view_name if request.resolver_match else ""
     user = request.user

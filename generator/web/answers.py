@@ -1,4 +1,4 @@
-"""Answers as a page or as JSON, whichever the asker prefers, and the one shape of errors in JSON."""
+"""Answers as a page or as JSON, as the asker prefers, and the shape of errors in JSON."""
 
 from __future__ import annotations
 

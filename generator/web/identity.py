@@ -1,4 +1,4 @@
-"""What follows when somebody becomes somebody else: by signing in, up or out, at whichever door, or by what the staff does."""
+"""What follows a change of identity: texts move to the new user, and open sockets are checked."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def IdentityMiddleware(get_response: View) -> View:
-    """Hand a visitor's texts to the user that the same browser signs in as, and end what the one before still watches.
+    """Give a visitor's texts to the user who signs in, and have the old identity's sockets checked.
 
-    Texts are handed over before the view, too: a reply that was on its way may have brought the
-    cookie back after the sign-in.
+    Texts move before the view, too: a reply that was on its way during the sign-in may have brought
+    the visitor's cookie back.
     """
 
     def known(request: HttpRequest) -> HttpResponse:
@@ -52,7 +52,7 @@ def _adopt(request: HttpRequest) -> bool:
 def account_changed(
     instance: User, *, created: bool = False, update_fields: Any = None, **_: object
 ) -> None:
-    """Have the sockets of an account look again: a new password, a lock or a deletion ends its sign-ins."""
+    """Have an account's sockets checked: a new password, a lock or a deletion ends its sessions."""
     if not created and update_fields != {"last_login"}:
         owner = Owner(instance.pk)
         transaction.on_commit(lambda: notify.owner_changed(owner))

@@ -1,8 +1,7 @@
-"""Two addresses for monitoring: whether this process answers, and whether a text could be written."""
+"""Two addresses for monitoring: does this process answer, and could a text be written."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
@@ -15,14 +14,14 @@ from generator.operations.health import Check, checks
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Say that this process serves pages; nothing else is looked at. A failing answer means: restart it."""
+    """Say that this process serves pages, and check nothing else. Without an answer: restart it."""
     return JsonResponse({"status": "alive"})
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Say whether a text could be written now: 200 or 503, with every check. Findings name no address and no secret."""
+    """Say whether a text could be written now: 200 or 503, with the result of every check."""
     results = list(checks())
     ready = all(check.ok for check in results)
     body: dict[str, Any] = {"ready": ready, "checks": [_public(check) for check in results]}
@@ -30,8 +29,6 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def _public(check: Check) -> dict[str, Any]:
-    """A check without advice, and without the words of an exception: anyone may read this page."""
+    """Return a check without addresses and secrets, for anyone: no advice, no exception's words."""
     found = check.found if check.ok else check.found.split(":")[0]
-    return {name: value for name, value in asdict(check).items() if name != "advice"} | {
-        "found": found
-    }
+    return {"name": check.name, "ok": check.ok, "found": found}

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from generator import events, selectors
 from generator.models import Generation
 from generator.owners import new_visitor, remember_visitor, request_owner
-from generator.text import stop_line
+from generator.text import small_number, stop_line
 from generator.web.answers import wants_json
 from generator.web.forms import DEFAULTS, ClientKeyForm, GenerationForm
 
@@ -27,7 +27,7 @@ View = Callable[..., HttpResponse]
 
 
 def own_generation(view: View) -> View:
-    """Hand the view the asker's generation; what is another's is as unknown as what does not exist."""
+    """Give a view the asker's generation. Those of others are 404, as if they did not exist."""
 
     @wraps(view)
     def inner(request: HttpRequest, generation_id: UUID) -> HttpResponse:
@@ -42,10 +42,11 @@ def own_generation(view: View) -> View:
 @require_safe
 @never_cache
 def desk(request: HttpRequest) -> HttpResponse:
-    """The page where a text begins; `?from=<id>` fills in the parameters of an earlier one, `&live` with the live version.
+    """The page where a text begins.
 
-    A visitor gets their cookie here, before anything is sent: when a first reply is lost, the next
-    try is still theirs.
+    `?from=<id>` fills in the parameters of an earlier text, `&live` those but the live version.
+    Visitors get their cookie here, before they send anything: if the first reply is lost, the
+    text is still theirs.
     """
     form = filled_form(_source(request), live="live" in request.GET)
     return remember_visitor(desk_page(request, form), request_owner(request) or new_visitor())
@@ -77,6 +78,7 @@ def desk_page(
     problem: str = "",
     name_active: bool = False,
 ) -> HttpResponse:
+    """Return the desk with a form, a problem above it, and perhaps the asker's unfinished texts."""
     owner = request_owner(request)
     context = {
         "form": form,
@@ -91,14 +93,13 @@ def desk_page(
 @require_safe
 @own_generation
 def generation_detail(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """The permalink: the text as it grows or as it ended, with everything needed to write it again."""
+    """The page of one text, finished or not, with everything needed to write it again."""
     if wants_json(request):
         return JsonResponse(selectors.generation_as_dict(generation))
-    replays = selectors.replay_verdict(generation)
     context = {
         "generation": generation,
         "stats": events.stats(generation),
-        "replay": replays,
+        "replay": selectors.replay_verdict(generation),
         "stops": [stop_line(stop) for stop in generation.stop],
         "again_form": ClientKeyForm(initial={"client_key": uuid.uuid4().hex}),
     }
@@ -108,16 +109,15 @@ def generation_detail(request: HttpRequest, generation: Generation) -> HttpRespo
 @require_safe
 @own_generation
 def export_text(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """Prompt and text as one plain-text file."""
-    return _download(
-        generation, generation.prompt + generation.text, "txt", "text/plain; charset=utf-8"
-    )
+    """Return prompt and text as a file of plain text."""
+    whole = generation.prompt + generation.text
+    return _download(generation, whole, "txt", "text/plain; charset=utf-8")
 
 
 @require_safe
 @own_generation
 def export_json(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """Everything needed to prove or repeat the text."""
+    """Return everything needed to prove or repeat the text, as a file of JSON."""
     document = json.dumps(selectors.generation_as_dict(generation), indent=2, ensure_ascii=False)
     return _download(generation, document, "json", "application/json")
 
@@ -134,15 +134,12 @@ def _download(generation: Generation, content: str, suffix: str, content_type: s
 @require_safe
 @never_cache
 def history(request: HttpRequest) -> HttpResponse:
-    """The asker's generations, newest first, searched and filtered. An odd page or filter shows the nearest sensible list."""
+    """The asker's texts, newest first, searched and filtered. Odd filters are ignored."""
     query = request.GET.get("q", "").replace("\0", "")[: settings.PROMPT_MAX_LENGTH].strip()
     state = request.GET.get("state", "")
-    version = request.GET.get("version", "")
-    number = (
-        int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else None
-    )
+    version = small_number(request.GET.get("version", ""))
     rows = selectors.generation_list(
-        request_owner(request), query=query, version=number, state=state
+        request_owner(request), query=query, version=version, state=state
     )
     page = Paginator(rows, settings.HISTORY_PAGE_SIZE).get_page(request.GET.get("page"))
     kept = request.GET.copy()
@@ -151,10 +148,10 @@ def history(request: HttpRequest) -> HttpResponse:
         "page": page,
         "query": query,
         "state": state,
-        "version": number,
+        "version": version,
         "states": Generation.State.choices,
         "versions": selectors.versions_all(),
-        "filtered": bool(query or state or number is not None),
+        "filtered": bool(query or state or version is not None),
         "kept": kept.urlencode(),
         "key": uuid.uuid4().hex,
         "back": request.GET.urlencode(),
