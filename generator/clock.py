@@ -1,7 +1,7 @@
-"""The database's clock. Machines' clocks differ, so what one writes and another compares is told by the one they share.
+"""The database's clock, for moments that one machine writes and another compares.
 
-Inside a query that is Django's `Now()`, which is read when the query runs, however long it had to
-wait for a lock.
+Queries use Django's `Now()` for it. The database reads that when the query runs, after any wait for
+a lock.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from generator.models import Worker
 
 def now() -> datetime:
     """Return the moment by the database's clock."""
-    nothing = Max(Cast(Value(None), DateTimeField()))  # makes it one row, whatever the table holds
+    nothing = Max(Cast(Value(None), DateTimeField()))  # an aggregate gives one row of any table
     moment: datetime = Worker.objects.order_by().aggregate(now=Coalesce(nothing, Now()))["now"]
     return moment
 
 
 def ago(seconds: float) -> Combinable:
-    """Return what is `seconds` ago by the database's clock, for use in a query."""
+    """Return the moment `seconds` ago by the database's clock, for use in a query."""
     return Now() - timedelta(seconds=seconds)

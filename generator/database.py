@@ -1,12 +1,12 @@
-"""Which errors of the database pass by themselves: it is locked or away. Every other one is a fault, and is shown as such."""
+"""Which errors of the database are temporary: it is locked or away. All others are faults."""
 
 from __future__ import annotations
 
 from django.db import InterfaceError, OperationalError
 
 # SQLite: another connection holds the lock (PROTOCOL: while the write-ahead log is opened), or the
-# file cannot be opened now. A missing column, a full disk or a read-only file are OperationalErrors
-# to Python as well, and stay what they are.
+# file cannot be opened now. A missing column, a full disk or a read-only file raise OperationalError
+# in Python, too, but are not temporary.
 SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_CANTOPEN")
 
 # PostgreSQL, by SQLSTATE: the connection is lost (class 08), the server shuts down, crashed or
@@ -16,7 +16,7 @@ POSTGRES_PASSING = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "40001", 
 
 
 def passing(error: BaseException | None) -> bool:
-    """Tell whether an error means that the database is locked or away, so that the same may work in a moment."""
+    """Tell whether an error is temporary: the database is locked or away."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     cause = error.__cause__
@@ -25,5 +25,5 @@ def passing(error: BaseException | None) -> bool:
     if state := getattr(cause, "sqlstate", None):
         return str(state).startswith(POSTGRES_PASSING)
     if cause is not None and type(cause).__module__.startswith("psycopg"):
-        return True  # the driver's own word, not the server's: no connection could be made, or it broke
+        return True  # without a state it is the driver's own: it has no connection
     return isinstance(error, InterfaceError)  # Django's own: "connection already closed"

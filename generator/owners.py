@@ -1,4 +1,4 @@
-"""Who is asking, and from where: the signed-in user, or the visitor whose random id lies in a cookie; and their address."""
+"""Who is asking: the signed-in user, or the visitor of a cookie; and from which address."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _signer = Signer(salt="generator.visitor")
 
 
 def request_owner(request: HttpRequest) -> Owner | None:
-    """Return the owner behind a request, or None for somebody without a cookie of ours."""
+    """Return the owner who makes a request, or None without a cookie of ours."""
     if request.user.is_authenticated:
         return Owner(user_id=request.user.pk)
     return visitor_of(request.COOKIES)
 
 
 def socket_owner(cookies: dict[str, str]) -> Owner | None:
-    """Return the owner behind a socket's cookies as of now: the session is read again, so that a sign-out counts."""
+    """Return the owner of a socket's cookies. Reads the session anew, so that a sign-out counts."""
     session = import_module(settings.SESSION_ENGINE).SessionStore(
         cookies.get(settings.SESSION_COOKIE_NAME, "")
     )
@@ -37,12 +37,12 @@ def socket_owner(cookies: dict[str, str]) -> Owner | None:
 
 
 def new_visitor() -> Owner:
-    """Return a visitor whom nobody can guess."""
+    """Return a visitor with a random id."""
     return Owner(visitor=uuid.uuid4().hex)
 
 
 def visitor_of(cookies: dict[str, str]) -> Owner | None:
-    """Return the visitor whose cookie this is; None without one, or with one that we did not sign."""
+    """Return the visitor of a cookie, or None without one that we signed."""
     try:
         return Owner(visitor=_signer.unsign(cookies.get(settings.VISITOR_COOKIE_NAME, "")))
     except BadSignature:
@@ -50,7 +50,7 @@ def visitor_of(cookies: dict[str, str]) -> Owner | None:
 
 
 def remember_visitor(response: Response, owner: Owner) -> Response:
-    """Send a visitor the cookie that says who they are, for another year. Who is signed in has a session instead."""
+    """Send a visitor their cookie, for another year. Users have a session instead."""
     if owner.visitor:
         response.set_cookie(
             settings.VISITOR_COOKIE_NAME,
@@ -66,21 +66,21 @@ def remember_visitor(response: Response, owner: Owner) -> Response:
 
 
 def forget_visitor(response: HttpResponse) -> None:
-    """End a visitor's cookie."""
+    """Have the browser remove a visitor's cookie."""
     response.delete_cookie(
         settings.VISITOR_COOKIE_NAME, path=settings.SESSION_COOKIE_PATH, samesite="Lax"
     )
 
 
 def request_address(request: HttpRequest) -> str:
-    """Return the address a request comes from, as limits count it."""
+    """Return the address of a request, as limits count it."""
     return client_address(
         request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
     )
 
 
 def scope_address(scope: dict[str, Any]) -> str:
-    """Return the address a socket comes from, as limits count it."""
+    """Return the address of a socket, as limits count it."""
     forwarded = [
         value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
     ]
@@ -88,11 +88,10 @@ def scope_address(scope: dict[str, Any]) -> str:
 
 
 def client_address(peer: str, forwarded: str) -> str:
-    """Return an IPv4 address or the /64 of an IPv6 one, which is what one household has; empty when it is not known.
+    """Return an IPv4 address, or of an IPv6 one the /64, which one household has; "" if unknown.
 
-    Each of our proxies adds the address it was asked from to X-Forwarded-For, so the entries count
-    from the right. What did not come through all of them, or is no address, says nothing; then
-    whoever asked us directly counts.
+    Each of our proxies adds the address it was asked from to the end of X-Forwarded-For. If the
+    header has too few entries, or no address in that place, the direct peer counts.
     """
     entries = [entry.strip() for entry in forwarded.split(",")]
     through = settings.TRUSTED_PROXIES

@@ -1,13 +1,16 @@
-"""Celery tasks: thin, idempotent, with ids as arguments. `generate` runs in workers, the rest in housekeeping."""
+"""Celery tasks: thin, idempotent, with ids as arguments.
+
+`generate` runs in workers, the rest in housekeeping. Beat loads this module, too, so what needs the
+engine's libraries (33 MB) is imported in the functions that use it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from celery import current_app, shared_task
@@ -20,25 +23,25 @@ from generator.operations import housekeeping
 from generator.versions import ledger
 from generator.worker import stopping
 
+if TYPE_CHECKING:
+    from generator.worker.runtime import Runtime
+
 logger = logging.getLogger(__name__)
 HOUSEKEEPING_QUEUE = "housekeeping"
 TICKS_APART = 1.0  # seconds
-LOOK = 0.05  # seconds between looks whether to stop while the model is loaded
+LOOK = 0.05  # seconds between checks for a stop while the model is loaded
 
 
-# Confirmed at its end: a worker then takes no more messages than it has threads, and leaves the
-# others to others.
+# Confirmed at its end, so that a worker takes no more messages than it has threads.
 @shared_task(acks_late=True)
 def generate(generation_id: str) -> None:
     """Write one generation; a second delivery of the same id finds nothing to claim."""
-    from generator.worker.runtime import runtime
-
     try:
         key = UUID(generation_id)
     except ValueError:
-        logger.warning("rejected a text that cannot be there: %r", generation_id[:80])
+        logger.warning("rejected the id of a text that cannot exist: %r", generation_id[:80])
         return
-    runtime().write(key)
+    _runtime().write(key)
 
 
 _last_look = [-TICKS_APART]
@@ -46,9 +49,9 @@ _last_look = [-TICKS_APART]
 
 @shared_task
 def requeue() -> None:
-    """Give back what silent workers held, send again what was lost, and make what has ended ready for searches.
+    """Requeue the texts of lost workers, resend lost messages, and fold ended texts for searches.
 
-    Ticks that piled up meanwhile count as one.
+    Ticks that have piled up count as one.
     """
     if time.monotonic() - _last_look[0] < TICKS_APART:
         return
@@ -65,53 +68,41 @@ def requeue() -> None:
     )
     heartbeats.forget_silent()
     if count := housekeeping.requeue_lost():
-        logger.warning("gave back %d generations of silent workers", count)
+        logger.warning("requeued %d texts of silent workers", count)
     search.texts_fold()
     if count := housekeeping.send_again():
-        logger.warning("sent %d waiting generations that no message was about", count)
+        logger.warning("sent %d waiting texts again, whose messages were lost", count)
 
 
 @shared_task
 def forget_ended() -> None:
-    """Remove what has ended and is of use to nobody; there is no hurry."""
+    """Remove ended sessions and submits that no longer count."""
     housekeeping.forget_ended()
-
-
-_following = threading.Lock()
 
 
 @shared_task
 def registry_sync() -> None:
-    """Mirror the model registry, and follow its alias; when it is away, what is mirrored serves on."""
-    from generator.versions.registry import IN_USE, follow, sync
-    from ml.versions.registry import RegistryError
+    """Mirror the model registry and follow its alias. While it is away, the mirrored rows serve."""
+    from generator.versions import registry
 
-    if not IN_USE.acquire(blocking=False):
-        return  # the last one has not ended; threads that wait for it would leave none for the rest
-    try:
-        target = sync()
-    except RegistryError as error:
-        logger.warning("%s", error)
-        return
-    finally:
-        IN_USE.release()
-    if target and _following.acquire(blocking=False):  # it may take a minute to fetch
-        try:
-            follow(target)
-        except RegistryError as error:
-            logger.warning("%s", error)
-        finally:
-            _following.release()
+    registry.look()
 
 
 @shared_task
 def promote(promotion_id: int) -> None:
     """Carry out a requested switch of the live version."""
-    from generator.versions.registry import carry_out
+    from generator.versions import registry
 
     promotion = Promotion.objects.filter(pk=promotion_id).first()
     if promotion and ledger.promotion_is_open(promotion=promotion):
-        carry_out(promotion)
+        registry.carry_out(promotion)
+
+
+def _runtime() -> Runtime:
+    """Return what writes texts in this process."""
+    from generator.worker.runtime import runtime
+
+    return runtime()
 
 
 def _consumes(application: Any, queue: str) -> bool:
@@ -121,49 +112,39 @@ def _consumes(application: Any, queue: str) -> bool:
 
 @worker_init.connect
 def watch_for_stop(**_: object) -> None:
-    """Before Celery listens to signals; until then they end the process."""
+    """Watch for a stop before Celery handles signals. Before this, a signal ends the process."""
     stopping.watch(_drain, _say_goodbye)
 
 
 def _drain() -> None:
-    """Stop at the next character; the tasks save and give back what they hold."""
+    """Stop all streams at their next character. The tasks then save and requeue their texts."""
     if _consumes(current_app, services.GENERATE_QUEUE):
-        from generator.worker.runtime import runtime
-
-        runtime().drain()
+        _runtime().drain()
 
 
 def _say_goodbye() -> None:
     if _consumes(current_app, services.GENERATE_QUEUE):
-        from generator.worker.runtime import runtime
-
-        runtime().close()
+        _runtime().close()
 
 
 @worker_ready.connect
 def start_runtime(sender: Any, **_: object) -> None:
-    """Start engines and heartbeats, or look at the registry for the first time. Celery takes tasks once this returns."""
+    """Start engines and heartbeats, or housekeeping's first tasks. Celery takes tasks after it."""
     if _consumes(sender.app, services.GENERATE_QUEUE):
-        from generator.worker.runtime import runtime
-
-        ready = runtime().start()
-        while not ready(
-            LOOK
-        ):  # here and not in one go: this thread is the one that hears of a stop
+        ready = _runtime().start()
+        while not ready(LOOK):  # in short waits, because this thread has to notice a stop
             maybe_shutdown()
-        sender.hub.call_soon(runtime().consuming)
-        sender.hub.call_repeatedly(1.0, runtime().consuming)
+        sender.hub.call_soon(_runtime().consuming)
+        sender.hub.call_repeatedly(1.0, _runtime().consuming)
     elif _consumes(sender.app, HOUSEKEEPING_QUEUE):
-        forget_ended.delay()  # a copy that is stopped every evening would never come to it
-        registry_sync.delay()  # now, and not only at the first beat: importing mlflow takes seconds, a switch would wait for it
+        forget_ended.delay()  # a copy that is stopped every evening never reaches its hourly beat
+        registry_sync.delay()  # it imports mlflow, which takes seconds: a switch need not wait
 
 
 @worker_shutdown.connect
 def close_runtime(sender: Any, **_: object) -> None:
-    """The last thing a worker does."""
+    """End the heartbeat, as the last thing that a worker does."""
     if _consumes(sender.app, services.GENERATE_QUEUE):
-        from generator.worker.runtime import runtime
-
-        runtime().close()
-        if runtime().loading:  # a library that is cut off on the way out aborts the process
+        _runtime().close()
+        if _runtime().loading:  # a library that is interrupted at exit aborts the process
             os._exit(sender.exitcode or os.EX_OK)

@@ -16,14 +16,34 @@ from ml.versions.registry import RegisteredVersion, Registry, RegistryError, Ver
 from ml.versions.version import CheckpointError, is_complete, read_version
 
 logger = logging.getLogger(__name__)
-IN_USE = (
-    threading.Lock()
-)  # one call at a time, so that switches cannot interleave with each other or with the mirror
+# One call at a time, so that switches and the mirror cannot interleave.
+_in_use = threading.Lock()
+_following = threading.Lock()
 
 
 def registry() -> Registry:
     """Return the registry of the settings."""
     return Registry(settings.MLFLOW_TRACKING_URI)
+
+
+def look() -> None:
+    """Mirror the registry and follow its alias, unless another thread is at it."""
+    if not _in_use.acquire(blocking=False):
+        return  # waiting would take a thread from housekeeping's other tasks
+    try:
+        target = sync()
+    except RegistryError as error:
+        logger.warning("%s", error)
+        return
+    finally:
+        _in_use.release()
+    if target and _following.acquire(blocking=False):  # fetching may take a minute
+        try:
+            follow(target)
+        except RegistryError as error:
+            logger.warning("%s", error)
+        finally:
+            _following.release()
 
 
 def sync() -> ModelVersion | None:
@@ -53,7 +73,7 @@ def follow(
     except (CheckpointError, VersionRefused) as error:
         ledger.alias_refused(version=target, reason=reason, evidence=str(error))
         return
-    with IN_USE:
+    with _in_use:
         if registry().champion() == target.version and not ledger.promotions_open():
             ledger.alias_followed(version=target, reason=reason)
 
@@ -132,7 +152,7 @@ def carry_out(promotion: Promotion) -> None:
     try:
         _check_entry(target)
         evidence = verify(target, anew=True)
-        with IN_USE:
+        with _in_use:
             if not ledger.promotion_is_open(promotion=promotion):
                 return
             registry().set_champion(target.version)
@@ -146,7 +166,7 @@ def carry_out(promotion: Promotion) -> None:
 
 def _check_entry(version: ModelVersion) -> None:
     """Raise RegistryError unless the registry holds the version, with the digest that its texts were written with."""
-    with IN_USE:
+    with _in_use:
         entry = registry().version(version.version)
     if entry.digest != version.digest:
         raise VersionRefused(
