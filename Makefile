@@ -28,7 +28,7 @@ lint: $(VENV)/installed-test
 types: $(VENV)/installed-test
 	$(BIN)/mypy
 
-# Known vulnerabilities of the pinned packages; where the service cannot be asked it says so.
+# Known vulnerabilities of the pinned packages; where they cannot be looked up, it says so.
 audit: $(VENV)/installed-test
 	$(BIN)/python tools/audit.py
 
