@@ -70,7 +70,7 @@ def _add_corpus(commands: Any) -> None:
     parts = corpus.add_subparsers(required=True, metavar="COMMAND")
 
     fetch = parts.add_parser(
-        "fetch", help="download the books of a list, politely; goes on where it was cut off"
+        "fetch", help="download the books of a list that are not there yet, politely"
     )
     fetch.add_argument("--out", type=Path, required=True, help="folder for the texts")
     fetch.add_argument(
@@ -193,11 +193,11 @@ def _add_evaluate(commands: Any) -> None:
 
 def _corpus_fetch(arguments: argparse.Namespace) -> None:
     from ml.data.corpus import read_catalog
-    from ml.data.fetch import GUTENBERG, Manners, fetch
+    from ml.data.fetch import GUTENBERG, fetch
 
     catalog = read_catalog(arguments.catalog)
     mirror = arguments.mirror or GUTENBERG
-    fetched = fetch(catalog, arguments.out, mirror=mirror, manners=Manners(pause=arguments.pause))
+    fetched = fetch(catalog, arguments.out, mirror=mirror, pause=arguments.pause)
     print(f"{arguments.out} holds {len(catalog)} books, {fetched} of them fetched now")
 
 
