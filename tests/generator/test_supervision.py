@@ -1,4 +1,4 @@
-"""The pieces of `manage.py up` that need no server."""
+"""The parts of `manage.py up` that need no server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from supervisor import loggers
 
 from generator.operations import processes, state_folder, supervision
 from generator.operations.state_folder import NotPossible
@@ -121,6 +122,26 @@ def test_an_address_that_is_not_ours(host: str) -> None:
 )
 def test_the_address_shown_is_one_that_can_be_opened(host: str, address: str) -> None:
     assert supervision.address(host, 8000) == address
+
+
+def test_every_exit_is_reported_once_also_when_the_log_is_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "supervisord.log"
+    path.write_text("INFO exited: redis (exit status 0; expected)\n")  # of an earlier start
+    exits = supervision.ExitLog(path)
+    logger = loggers.getLogger(loggers.LevelsByName.INFO)
+    loggers.handle_file(logger, str(path), "%(levelname)s %(message)s\n", True, 300, 2)
+    endings = [("worker", "terminated by SIGKILL; not expected"), ("web", "exit status 1")]
+    try:
+        for number in range(20):
+            for program, how in endings:
+                logger.info("exited: %(program)s (%(how)s)", program=program, how=how)
+                logger.info("spawned: '%(program)s' with pid %(pid)s", program=program, pid=number)
+            assert exits.new() == endings
+            assert exits.new() == []
+    finally:
+        logger.close()
+        exits.close()
+    assert path.with_name("supervisord.log.2").exists()
 
 
 @pytest.fixture
