@@ -1,7 +1,7 @@
-"""The command lines of the product's processes, read from deploy/supervisord.conf, their one home.
+"""The command lines and the environment of the product's processes.
 
-No Django settings are needed here: the tests start single processes with an environment of their
-own.
+Command lines are read from deploy/supervisord.conf. This module needs no Django settings, because
+the tests start single processes in environments of their own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[2]
 CONFIGURATION = HOME / "deploy" / "supervisord.conf"
-NUMBERED = re.compile(
-    r"(?P<program>[a-z]+)(-\d+)?"
-)  # "worker-2" is a second process of the program "worker"
+NUMBERED = re.compile(r"(?P<program>[a-z]+)(-\d+)?")  # "worker-2": a second process of "worker"
 
 
 def environment(
@@ -29,7 +27,10 @@ def environment(
     max_streams: int,
     redis_server: str = "",
 ) -> dict[str, str]:
-    """Return the environment in which the processes run. `redis_server` is the binary to start, empty for none."""
+    """Return the environment of the processes.
+
+    `redis_server` is the binary of our own Redis server, empty if REDIS_URL names another.
+    """
     return {
         **base,
         **shared(),
@@ -45,7 +46,7 @@ def environment(
 
 
 def command(name: str, variables: Mapping[str, str]) -> list[str]:
-    """Return the command line of a process; `name` is a program of the configuration, or one with a number added.
+    """Return the command line of a process: a program's name, or one with a number added.
 
     Raises KeyError for a program that is not in the configuration.
     """

@@ -1,4 +1,4 @@
-"""The state folder, DATA_DIR: one copy runs on it, and other users of the machine cannot look into it."""
+"""The state folder, DATA_DIR: locked by the one copy that runs on it, and closed to other users."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-OTHERS = 0o077  # the bits of a mode that let anybody but the owner in
+OTHERS = 0o077  # the mode bits of everybody but the owner
 
 
 class NotPossible(Exception):
-    """The product cannot be started. The message is one sentence for the person at the terminal."""
+    """The product cannot start. The message is one sentence for the person at the terminal."""
 
 
 def lock(data_dir: Path, address: str) -> IO[str]:
-    """Return the held lock of a state folder. Every process of a copy holds it, until the last of them has ended.
+    """Lock a state folder and return the open file that holds the lock.
 
-    Raises NotPossible when another copy runs on the folder, or some processes of one.
+    Every process of a copy inherits it, so the folder stays locked until the last of them ends.
+    Raises NotPossible if another copy, or a process left from one, runs on the folder.
     """
     file = (data_dir / "up.lock").open("a+")
     try:
@@ -54,10 +55,13 @@ def _why_locked(data_dir: Path, file: IO[str]) -> str:
 
 
 def _holders(file: IO[str]) -> dict[int, str]:
-    """The other processes that have a file open, by their ids, with names; none where there is no /proc."""
+    """Return the other processes that have a file open: id -> name.
+
+    Empty where there is no /proc.
+    """
     wanted, found = os.fstat(file.fileno()), {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             opened = any(
                 os.path.samestat(wanted, descriptor.stat()) for descriptor in _descriptors(folder)
             )
@@ -73,7 +77,7 @@ def _descriptors(folder: Path) -> Iterator[Path]:
 
 
 def _name(folder: Path) -> str:
-    """What supervisord calls a process, else the name of its program or Python module."""
+    """Return supervisord's name of a process, else the name of its Python module or program."""
     environment = dict(
         pair.split("=", 1)
         for pair in (folder / "environ").read_text(errors="replace").split("\0")
@@ -82,17 +86,13 @@ def _name(folder: Path) -> str:
     if name := environment.get("SUPERVISOR_PROCESS_NAME"):
         return name
     words = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").split()
-    return (
-        words[words.index("-m") + 1]
-        if "-m" in words[:-1]
-        else Path(words[0]).name
-        if words
-        else "a process"
-    )
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1]
+    return Path(words[0]).name if words else "a process"
 
 
 def open_to_others(folder: Path) -> str:
-    """Return how other users may look into a state folder, as a sentence without its end, or an empty string."""
+    """Return why other users can look into a state folder, or an empty string if they cannot."""
     status = folder.stat()
     if status.st_uid != os.geteuid():
         return f"{folder} belongs to another user ({_user(status.st_uid)})"
@@ -101,9 +101,10 @@ def open_to_others(folder: Path) -> str:
 
 
 def close_to_others(folder: Path) -> tuple[bool, str]:
-    """Close a state folder, and the databases in it, to other users. Return whether it is closed, and what is to be said.
+    """Close a state folder to other users. Return whether it is closed, and a message or "".
 
-    A place that many use stays as it is: one with a sticky bit, a home, or a folder of the root.
+    The databases in it are closed in any case. The folder itself keeps its mode if others may need
+    it: a home folder, a folder of the root, or one with a sticky bit.
     """
     if not (problem := open_to_others(folder)):
         return True, ""
@@ -119,10 +120,8 @@ def close_to_others(folder: Path) -> tuple[bool, str]:
     ):
         with contextlib.suppress(OSError):
             folder.chmod(before.st_mode & ~OTHERS)
-            return (
-                True,
-                f"{folder} is closed to other users now; its mode was {stat.S_IMODE(before.st_mode):o}",
-            )
+            mode = stat.S_IMODE(before.st_mode)
+            return True, f"{folder} is closed to other users now; its mode was {mode:o}"
     return False, problem
 
 

@@ -142,8 +142,9 @@ def _write_secret(file: Path, content: str) -> None:
 class ExitLog:
     """The exits of programs in supervisord's log, each returned once.
 
-    Only this log says how a program ended. The XML-RPC interface shows every signal as exit status
-    -1 and several exits between two calls as one; the events for listeners have no exit status.
+    Only this log says how a program ended. The XML-RPC interface forgets it at the restart, shows
+    every signal as exit status -1, and several exits between two calls as one; the events for
+    listeners have no exit status.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Books: fetched from Project Gutenberg, cleaned, and packed into the corpus that training reads."""
+"""Books: fetched from Project Gutenberg, cleaned, and packed into the corpus for training."""

@@ -1,7 +1,7 @@
-"""Books to training data: strip the licence, clean, split, and store as memory-mapped symbol ids.
+"""Make training data of books: strip the licence, clean, split, and store symbol ids.
 
-A corpus folder holds `train.bin` and `validation.bin` (ids, one byte each or two where the
-vocabulary needs them) and `corpus.json` (vocabulary, what was left out of it, how it was cleaned,
+A corpus folder holds `train.bin` and `validation.bin` (ids of one byte, or of two for a large
+vocabulary), and `corpus.json` (vocabulary, characters left out of it, how the text was cleaned,
 books, digest).
 """
 
@@ -24,9 +24,7 @@ from ml.files import write_whole
 from ml.vocabulary import Ids, Vocabulary, normalize
 
 VALIDATION_SHARE = 0.05  # the last part of every book, never trained on
-WRAPPED_LINE = (
-    45  # a line at least this long was broken by the editor's column width, not by the author
-)
+WRAPPED_LINE = 45  # a line of this length was broken at the editor's column, not by the author
 
 _START = re.compile(
     r"^\*\*\* ?START OF (?:THIS|THE) PROJECT GUTENBERG EBOOK.*$", re.IGNORECASE | re.MULTILINE
@@ -41,7 +39,7 @@ _CREDIT = re.compile(
 
 
 class CorpusError(Exception):
-    """The texts cannot be made into training data; the message says which and why."""
+    """The texts cannot become training data; the message says which and why."""
 
 
 def strip_licence(text: str) -> str:
@@ -54,10 +52,10 @@ def strip_licence(text: str) -> str:
 
 
 def join_wrapped_lines(text: str) -> str:
-    """Return `text` with hard-wrapped lines of a paragraph joined by spaces; short lines and verse stay as they are.
+    """Return `text` with the hard-wrapped lines of a paragraph joined by spaces.
 
-    So do lines of Chinese and Japanese, which know no space between words: a long one is a
-    paragraph.
+    Short lines and verse stay as they are. So do lines of Chinese and Japanese, which have no
+    spaces between words: there, a long line is a paragraph.
     """
     lines = text.split("\n")
     joined = [lines[0]]
@@ -71,7 +69,10 @@ def join_wrapped_lines(text: str) -> str:
 
 
 def _without_spaces(characters: str) -> bool:
-    """Tell whether one of these is of a script without spaces between words. Korean is as wide, and has them."""
+    """Return whether one of the characters is of a script without spaces between words.
+
+    These characters are wide. Korean ones are wide, too, but Korean has spaces.
+    """
     wide = (
         character for character in characters if unicodedata.east_asian_width(character) in "WF"
     )
@@ -79,7 +80,10 @@ def _without_spaces(characters: str) -> bool:
 
 
 def clean(text: str, *, join_lines: bool = True) -> str:
-    """Return a book as the model reads it: no licence, normalised, no trailing spaces, at most one blank line in a row."""
+    """Return a book as the model reads it.
+
+    Without its licence, normalised, without trailing spaces, at most one blank line in a row.
+    """
     text = normalize(strip_licence(text.replace("\r\n", "\n")))
     text = re.sub(r" +\n", "\n", text)
     if join_lines:
@@ -90,7 +94,7 @@ def clean(text: str, *, join_lines: bool = True) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A book and how many characters of it went into either split."""
+    """A book, and how many of its characters are in each split."""
 
     id: str
     title: str
@@ -101,19 +105,19 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Training data on disk; the ids are memory-mapped, so opening costs next to nothing."""
+    """Training data on disk. The ids are memory-mapped, so that opening it reads almost nothing."""
 
     vocabulary: Vocabulary
     train: Ids
     validation: Ids
     books: tuple[Book, ...]
     digest: str
-    join_lines: bool = True  # whether hard-wrapped lines were joined
+    join_lines: bool = True  # hard-wrapped lines were joined
     left_out: str = ""  # the characters that have no symbol, the most frequent first
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
-        """Return the corpus in `folder`. Raises CorpusError with what to do when there is none, or half of one."""
+        """Return the corpus in `folder`. Raises CorpusError if there is none or half of one."""
         try:
             meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
             books = tuple(Book(**book) for book in meta["books"])
@@ -141,7 +145,7 @@ class Corpus:
 
     @property
     def lost_share(self) -> float:
-        """The share of all characters that became the unknown symbol. Reads every id."""
+        """Return the share of characters that became the unknown symbol. Reads every id."""
         lost = sum(
             np.count_nonzero(part == self.vocabulary.unknown_id)
             for part in (self.train, self.validation)
@@ -167,7 +171,10 @@ def _map(path: Path, chars: int, vocabulary: Vocabulary) -> Ids:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file. Raises CorpusError if it is empty or no text, OSError if it cannot be read."""
+    """Return the text of a UTF-8 file.
+
+    Raises CorpusError if it is empty or not text, OSError if it cannot be read.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -180,7 +187,10 @@ def read_text(path: Path) -> str:
 
 
 def read_book(path: Path, *, join_lines: bool = True) -> str:
-    """Return the text of a file as a model reads it. Raises CorpusError as `read_text` does, and if nothing is left of it."""
+    """Return the text of a file as a model reads it.
+
+    Raises what `read_text` does, and CorpusError if nothing but a licence is in the file.
+    """
     text = clean(read_text(path), join_lines=join_lines)
     if not text.strip():
         raise CorpusError(f"{path} holds nothing but a licence")
@@ -206,7 +216,10 @@ def read_catalog(path: Path) -> list[dict[str, str]]:
 
 
 def _list_books(source: Path) -> list[tuple[dict[str, str], Path]]:
-    """Return the books of a folder with catalog.csv, of a folder of .txt files by name, or the one that `source` is."""
+    """Return the catalogue rows and paths of the books in `source`.
+
+    `source` is a folder with catalog.csv, a folder of .txt files (sorted by name), or a text file.
+    """
     catalog = source / "catalog.csv"
     if catalog.is_file():
         return [(row, source / f"{row['id']}.txt") for row in read_catalog(catalog)]
@@ -228,7 +241,10 @@ def read_books(source: Path, *, join_lines: bool = True) -> Iterator[tuple[dict[
 
 
 def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
-    """Write the corpus of the books in `source` to `folder` and return it. The same books give the same bytes."""
+    """Write the corpus of the books in `source` to `folder` and return it.
+
+    The same books give the same bytes. Raises CorpusError.
+    """
     texts = list(read_books(source, join_lines=join_lines))
     counts: Counter[str] = Counter()
     for _, text in texts:
@@ -246,7 +262,8 @@ def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
         books.append(Book(row["id"], row["title"], row["author"], split, len(ids) - split))
     if not any(book.validation_chars for book in books):
         raise CorpusError(
-            f"{source} is too short: a split needs a text of {round(1 / VALIDATION_SHARE)} characters or more"
+            f"{source} is too short: a split needs a text of "
+            f"{round(1 / VALIDATION_SHARE)} characters or more"
         )
     meta = {
         "vocabulary": vocabulary.symbols,

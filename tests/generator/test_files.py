@@ -1,4 +1,4 @@
-"""The locks under which a version's files are fetched, and what is taken from a command's words."""
+"""Locks around fetching a version's files, and the sentence taken from a command's output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from generator.models import ModelVersion
 from generator.versions.files import NEVER, _alone, _sentence, version_folder
 from ml.versions.registry import RegistryError, VersionRefused
 
-HOLD = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 def test_no_more_than_the_slots_hold_at_once(tmp_path: Path) -> None:

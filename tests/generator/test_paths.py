@@ -1,4 +1,7 @@
-"""Odd names of the project's and of the state folder: each works, or is refused in one sentence before anything is written."""
+"""Odd names of the project folder and the state folder.
+
+Each name works, or is refused in one sentence before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from charrnn_site import env
 from generator.operations import processes, supervision
 from tests.stack import isolated_environment, manage, project_copy
 
-# What the settings say of where the database and the registry lie.
+# Prints where the settings put the database and the registry.
 WHERE = """
 import json
 from django.conf import settings
@@ -57,7 +60,7 @@ OTHERS = {
 
 @pytest.fixture(autouse=True)
 def declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
+    """Forget after each test the settings that it declares."""
     monkeypatch.setattr(env, "DECLARED", {})
 
 
@@ -78,7 +81,8 @@ def test_a_folder_of_this_name_is_refused(
         env.path("X", tmp_path, "shown")
     named = str(tmp_path / name / "var")
     assert str(refused.value) == (
-        f"X {named!r} has {REFUSED[name]} in its name, which not every part of it can read; choose another."
+        f"X {named!r} has {REFUSED[name]} in its name, which not every part of it can read; "
+        "choose another."
     )
 
 

@@ -1,4 +1,4 @@
-"""`manage.py up`, as a person at a terminal has it: real processes, a folder of its own, Ctrl-C at the end."""
+"""`manage.py up` as a person at a terminal uses it: real processes, a state folder, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Terminal:
         return self.process.wait(30)
 
     def processes(self) -> dict[int, str]:
-        """Every process that runs with this state folder, and its command line; found by environment, not by parent."""
+        """Return the command lines of all processes with this state folder, by process id."""
         mark, found = f"DATA_DIR={self.data_dir}\0".encode(), {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -90,7 +90,7 @@ Open = Callable[..., Terminal]
 
 @pytest.fixture
 def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
-    """A function that starts `up`; whatever it started has ended after the test."""
+    """A function that starts `up`; everything it started is ended after the test."""
     opened: list[Terminal] = []
 
     def start(folder: Path = data_dir, home: Path = processes.HOME, **settings: str) -> Terminal:
@@ -116,9 +116,8 @@ class TestRunning:
         visitor = Visitor(first.base_url)
         assert visitor.get("/readyz").json()["ready"] is True
         made = visitor.submit(prompt="Kept", length=50)
-        assert (
-            len(first.processes()) >= 6
-        )  # up, supervisord, web, worker, housekeeping, beat; redis overwrites its environment
+        # up, supervisord, web, worker, housekeeping and beat; redis overwrites its environment.
+        assert len(first.processes()) >= 6
         redis_url = redis_url_kept_from_others(first)
         assert (
             f"✓ state folder  {data_dir} is closed to other users now; its mode was 755\n"
@@ -144,9 +143,8 @@ class TestRunning:
         assert "state folder" not in second.said
         visitor.base_url = second.base_url
         assert visitor.get(made["url"]).status_code == 200
-        assert (
-            second.data_dir / "redis-url"
-        ).read_text() == redis_url  # so that a shell left open goes on working
+        # A shell that was left open goes on working.
+        assert (second.data_dir / "redis-url").read_text() == redis_url
         assert second.interrupt(signal.SIGTERM) == 0
         assert second.processes() == {}
 
@@ -202,9 +200,8 @@ class TestRunning:
             first.pid_of("supervisor.supervisord"),
             first.pid_of("charrnn_site.serve"),
         )
-        first.process.send_signal(
-            signal.SIGSTOP
-        )  # both at once: neither has the time to end the others
+        # up is stopped first, so that it cannot end the others before it is killed.
+        first.process.send_signal(signal.SIGSTOP)
         for pid in (supervisord, first.process.pid, web):
             assert pid
             os.kill(pid, signal.SIGKILL)
@@ -220,7 +217,8 @@ class TestRunning:
         command = f"kill {' '.join(str(pid) for pid in sorted(left.values()))}"
         assert second.said == (
             f"Processes of an earlier start still run on {first.data_dir}: {named}. "
-            f"End them with `{command}`, or `{command.replace('kill', 'kill -9')}` if they stay, and start again.\n"
+            f"End them with `{command}`, or `{command.replace('kill', 'kill -9')}` if they stay, "
+            "and start again.\n"
         )
         subprocess.run(command.split(), check=True)
         wait_until(lambda: not any(is_alive(pid) for pid in left.values()), "they end", 20)
@@ -232,8 +230,8 @@ class TestRunning:
     def test_two_copies_run_side_by_side_and_one_folder_runs_once(
         self, up: Open, prepared: Path, tmp_path: Path
     ) -> None:
-        # The one is a copy of the project with its own folder of state, the other's state lies
-        # elsewhere; both have odd names.
+        # One is a copy of the project with the state folder inside; the state folder of the other
+        # lies elsewhere. Both have odd names.
         home = project_copy(tmp_path / "it's #1 {ü} $x;")
         one = up(Path(shutil.copytree(prepared, home / "data" / "var")), home, DATA_DIR="")
         two = up(Path(shutil.copytree(prepared, tmp_path / "it's #2 {ü} $x;")), PATH=str(tmp_path))
@@ -271,12 +269,12 @@ class TestRefusing:
             terminal = up(PORT=str(port))
             assert terminal.process.wait(30) == 1
         assert terminal.said == (
-            f"Port {port} is in use on 127.0.0.1; stop what uses it, or choose another, for example PORT={port + 1}.\n"
+            f"Port {port} is in use on 127.0.0.1; stop what uses it, "
+            f"or choose another, for example PORT={port + 1}.\n"
         )
 
-    @pytest.mark.parametrize(
-        "secret_key", ["", "given"]
-    )  # without one, reading the settings already needs the folder
+    # Without a secret key, reading the settings already needs the folder.
+    @pytest.mark.parametrize("secret_key", ["", "given"])
     def test_a_folder_that_cannot_be_written(
         self, up: Open, tmp_path: Path, secret_key: str
     ) -> None:
@@ -308,14 +306,14 @@ class TestRefusing:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that nobody has buried yet does not."""
+    """Return whether a process runs; a zombie does not."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
 def redis_url_kept_from_others(terminal: Terminal) -> str:
-    """Return the address of our Redis server, after checking that no other user can read its password."""
+    """Return the URL of our Redis server, after checking that no other user can read it."""
     for name in ("redis-url", "redis.conf"):
         assert (terminal.data_dir / name).stat().st_mode & 0o077 == 0
     url = (terminal.data_dir / "redis-url").read_text()
@@ -332,7 +330,9 @@ def test_a_process_that_does_not_start_is_shown_with_the_end_of_its_log(
 ) -> None:
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
-        "import sys\nif any('Q' in word and 'generate' in sys.argv for word in sys.argv):\n    sys.exit('broken on purpose')\n"
+        "import sys\n"
+        "if any('Q' in word and 'generate' in sys.argv for word in sys.argv):\n"
+        "    sys.exit('broken on purpose')\n"
     )
     terminal = up(PYTHONPATH=str(tmp_path))
     assert terminal.process.wait(PATIENCE) == 1

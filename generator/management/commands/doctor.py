@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what works, and what to do about the rest."""
+"""`manage.py doctor`: check every part of an installation and say how to repair it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from generator.operations.health import Check
 
 
 class Command(BaseCommand):
-    """Exit code 1 when a check fails. Changes nothing."""
+    """Prints the checks and exits with code 1 if one fails. Changes nothing."""
 
     help = "Say what works and what to do about the rest."
     requires_system_checks = ()

@@ -1,4 +1,4 @@
-"""`manage.py prestart`: what must be done once before the processes start, on every start and quickly."""
+"""`manage.py prestart`: prepare the state folder, once before the processes of a start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from generator.operations import processes, state_folder
 
 
 class Command(BaseCommand):
-    """Each step does nothing when there is nothing to do, so that a second start takes a second."""
+    """Skips the steps that are done already, so that a second start takes a second."""
 
     help = "Bring the database, the static files and the model registry up to date."
     requires_system_checks = ()  # migrate and collectstatic would run them once more
@@ -46,11 +46,11 @@ class Command(BaseCommand):
     def _register_bundled(self) -> None:
         if not ModelVersion.objects.exists():
             self.stdout.write(
-                "… models        registering the bundled versions (the first time takes half a minute)"
+                "… models        registering the bundled versions "
+                "(the first time takes half a minute)"
             )
             self.stdout.flush()
-            # A process of its own: mlflow takes 180 MB, which would stay here for as long as `up`
-            # runs.
+            # In a process of its own: mlflow takes 180 MB, which `up` would keep while it runs.
             command = [sys.executable, str(processes.HOME / "manage.py"), "register_bundled"]
             if subprocess.run(
                 command, env={**os.environ, **processes.shared()}, stdout=subprocess.DEVNULL
@@ -63,7 +63,7 @@ class Command(BaseCommand):
 
 
 def _static_sources() -> str:
-    """Return a digest that changes when any source of static files or the way of storing them does."""
+    """Return a digest of the sources of static files and of the way they are stored."""
     digest = hashlib.sha256(repr(settings.STORAGES["staticfiles"]).encode())
     for finder in get_finders():
         for name, storage in finder.list([]):

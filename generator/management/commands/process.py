@@ -1,4 +1,4 @@
-"""`manage.py process NAME`: become one of the product's processes. Containers start this way."""
+"""`manage.py process NAME`: run one of the product's processes, as containers do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from generator.operations import processes
 
 
 class Command(BaseCommand):
-    """Replaces itself with the command line that deploy/supervisord.conf has for the process."""
+    """Replaces itself with the process's command line from deploy/supervisord.conf."""
 
     help = "Run one process of deploy/supervisord.conf in the foreground."
     requires_system_checks = ()

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    """Registers data/models/* in the model registry if it holds no version yet, and mirrors it into rows."""
+    """Registers data/models/* if the registry is empty, and mirrors the registry into rows."""
 
     help = __doc__ or ""
 

@@ -1,4 +1,4 @@
-"""`manage.py up`: start everything, say where it is, restart what dies, and end all of it on Ctrl-C."""
+"""`manage.py up`: start every process, report restarts, and stop everything on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,26 +28,25 @@ from generator.operations import health, processes, state_folder, supervision
 from generator.operations.state_folder import NotPossible
 from generator.operations.supervision import Supervisor
 
-START_PATIENCE = 180.0  # seconds until all must be ready; the first start of a slow machine reads models from cold disks
-START_EXITS = 3  # a process that ended so often while starting will not come up by itself
+START_PATIENCE = 180.0  # seconds; a slow machine reads models from a cold disk at its first start
+START_EXITS = 3  # a process that ends this often during the start will not come up by itself
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(Exception):
-    """Somebody asked us to end."""
+    """A signal asked us to stop."""
 
 
 class Command(BaseCommand):
-    """A failed start is one sentence on stderr and exit code 1."""
+    """A failed start prints one sentence to stderr and exits with code 1."""
 
     help = "Start every process under supervisord and wait until all are ready."
     requires_system_checks = ()  # prestart runs them
 
     def handle(self, *args: Any, **options: Any) -> None:
         for number in STOPPING:
-            if (
-                number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
-            ):  # nohup is respected
+            # nohup lets SIGHUP be ignored, and so do we.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _stop)
         try:
             self._run(settings.DATA_DIR, settings.HOST, settings.PORT)
@@ -82,12 +81,12 @@ class Command(BaseCommand):
                 self.stdout.flush()
                 self._watch(supervisor)
             finally:
-                for number in STOPPING:  # a second Ctrl-C must not leave half of them behind
+                for number in STOPPING:  # a second Ctrl-C must not interrupt the stop
                     signal.signal(number, signal.SIG_IGN)
                 supervisor.stop()
 
     def _choose_redis(self, data_dir: Path) -> str:
-        """Return the binary to start, or an empty string when REDIS_URL names a server that answers."""
+        """Return the binary to start, or an empty string if the server of REDIS_URL answers."""
         if not (url := os.environ.get("REDIS_URL", "").strip()):
             server = supervision.redis_server()
             supervision.redis_prepare(data_dir)
@@ -97,8 +96,10 @@ class Command(BaseCommand):
             with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
                 client.ping()
         except (RedisError, OSError, ValueError) as error:
-            problem = f"The Redis server of REDIS_URL does not answer ({error}); start it, or leave REDIS_URL empty."
-            raise NotPossible(problem) from None
+            raise NotPossible(
+                f"The Redis server of REDIS_URL does not answer ({error}); "
+                "start it, or leave REDIS_URL empty."
+            ) from None
         self.stdout.write("✓ redis         that of REDIS_URL")
         return ""
 
@@ -116,7 +117,7 @@ class Command(BaseCommand):
             connections.close_all()
 
     def _wait_until_ready(self, supervisor: Supervisor, started: datetime) -> None:
-        """Print each check as it turns good. Raises NotPossible when a process does not come up."""
+        """Print each check as it passes. Raises NotPossible if a process does not come up."""
         seen: set[str] = set()
         exits: Counter[str] = Counter()
         deadline = time.monotonic() + START_PATIENCE
@@ -131,7 +132,7 @@ class Command(BaseCommand):
             time.sleep(0.4)
 
     def _print_new(self, seen: set[str], started: datetime) -> list[str]:
-        """Print what works since the last look; return the rest as sentences."""
+        """Print the checks that pass for the first time; return sentences about those that fail."""
         waiting = []
         for check in _checks(started):
             if not check.ok:
@@ -143,18 +144,16 @@ class Command(BaseCommand):
         return waiting
 
     def _watch(self, supervisor: Supervisor) -> None:
-        """Report what ended and was started again, until somebody stops us or supervisord ends."""
+        """Report restarted programs. Raises NotPossible when supervisord ends, Stop on a signal."""
         while not supervisor.ended:
             for program, how in supervisor.exits():
-                self.stdout.write(
-                    f"{program} ended ({how}) and is started again; see {supervisor.logs / program}.log"
-                )
+                log = supervisor.logs / f"{program}.log"
+                self.stdout.write(f"{program} ended ({how}) and is started again; see {log}")
                 self.stdout.flush()
             supervisor.end_orphans()
             time.sleep(1)
-        raise NotPossible(
-            f"supervisord ended, so everything was stopped; its log is {supervisor.logs / 'supervisord.log'}."
-        )
+        log = supervisor.logs / "supervisord.log"
+        raise NotPossible(f"supervisord ended, so everything was stopped; its log is {log}.")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -173,18 +172,15 @@ def _check_folder(data_dir: Path) -> None:
 
 
 def _checks(started: datetime) -> Iterator[health.Check]:
-    """What the web process says of its surroundings, and the heartbeats of processes of this start."""
+    """Yield the web process's own checks, and the heartbeats of the processes of this start."""
     status, body = supervision.get(settings.HOST, settings.PORT, "/readyz", settings.ALLOWED_HOSTS)
-    yield health.Check(
-        "web", status in (200, 503), "answers" if status in (200, 503) else "does not answer yet"
-    )
-    told = json.loads(body)["checks"] if status in (200, 503) else []
+    answers = status in (200, 503)
+    yield health.Check("web", answers, "answers" if answers else "does not answer yet")
+    told = json.loads(body)["checks"] if answers else []
     yield from (health.Check(**check) for check in told if check["name"] in ("database", "redis"))
     yield health.housekeeping(started)
     yield health.worker(started)
-    if ModelVersion.objects.filter(
-        is_live=True
-    ).exists():  # without one the site starts all the same and says so
+    if ModelVersion.objects.filter(is_live=True).exists():  # without one the site starts, too
         yield health.model_loaded(started)
 
 
@@ -195,4 +191,7 @@ def _why_not(supervisor: Supervisor, failing: list[str], waiting: list[str]) -> 
         f"--- {supervisor.logs / program}.log\n{supervisor.log_tail(program)}\n"
         for program in failing
     )
-    return f"{tails}{', '.join(failing)} did not start; the end of the log is above, and `python manage.py doctor` may say more."
+    return (
+        f"{tails}{', '.join(failing)} did not start; the end of the log is above, "
+        "and `python manage.py doctor` may say more."
+    )
