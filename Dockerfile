@@ -1,4 +1,5 @@
-# One image for web, worker, housekeeping, prestart and the MLflow server; docker-compose.yml says who runs what.
+# One image for web, worker, housekeeping, beat, prestart and the MLflow server. docker-compose.yml
+# has their commands.
 
 FROM python:3.11-slim-bookworm AS build
 COPY requirements.txt constraints.txt /
@@ -13,8 +14,9 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
 RUN /venv/bin/python -m compileall -q charrnn_site generator ml
-# The root file system is read-only at run time; what programs want to keep in a home folder goes to /tmp.
-ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DATA_DIR=/state HOST=0.0.0.0 PORT=8000
+# The root file system is read-only at run time, so /tmp is the home folder.
+ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    DATA_DIR=/state HOST=0.0.0.0 PORT=8000
 USER 10001:10001
 VOLUME /state
 EXPOSE 8000

