@@ -112,22 +112,6 @@ def test_a_resumed_text_is_the_text(
         assert stream.surprisal == whole.surprisal[len(part) :]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request_=requests)
-def test_a_text_with_stop_strings_is_cut_from_the_text_without(
-    step: OnnxStep, version: Version, request_: Request
-) -> None:
-    stopped = generate(step, version.vocabulary, request_)
-    free = generate(step, version.vocabulary, replace(request_, stop=()))
-    assert free.text.startswith(stopped.text)
-    if stopped.reason == FinishReason.STOP:
-        assert free.text[len(stopped.text) :].startswith(
-            tuple(normalize(stop) for stop in request_.stop)
-        )
-    else:
-        assert stopped.text == free.text
-
-
 def test_interrupted_streams_go_on_where_they_were(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
