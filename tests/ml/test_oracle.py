@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ml.config import ModelConfig
 from ml.engine.engine import Engine, Request, Stream
 from ml.engine.offline import generate
-from ml.engine.sampler import Plan, Sampler, sample, uniforms
+from ml.engine.sampler import Cut, Plan, Sampler, Scratch, sample, truncate, uniforms
 from ml.engine.step import OnnxStep
 from ml.versions.graph import build_int8_graph
 from ml.versions.version import Version, read_weights
@@ -112,6 +112,20 @@ def rows(draw: st.DrawFn) -> list[list[float]]:
     unknown = st.sampled_from([0.0, 99.0, -np.inf])
     row = st.tuples(unknown, some).map(lambda both: [both[0], *both[1]])
     return draw(st.lists(row, min_size=1, max_size=8))
+
+
+@given(
+    weights=st.lists(st.integers(0, 4), min_size=1, max_size=12).filter(any),
+    top_k=st.integers(1, 14),
+    top_p=st.sampled_from([0.01, 0.25, 0.5, 0.75, 0.99, 1.0]),
+)
+def test_top_k_and_top_p_keep_the_weights_that_the_oracle_keeps(
+    weights: list[int], top_k: int, top_p: float
+) -> None:
+    row = np.array([weights], float)
+    if cut := Cut.of(np.array([top_k]), np.array([top_p]), len(weights)):
+        truncate(row, cut, Scratch(1, len(weights)))
+    assert row[0].tolist() == oracle.keep(weights, top_k, top_p)
 
 
 borders = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1 - 2**-53])  # of equally likely symbols
