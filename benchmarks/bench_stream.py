@@ -37,7 +37,9 @@ from tqdm import tqdm
 from websockets.asyncio.client import connect
 
 from benchmarks.machine import machine
-from tests.stack import EVERYTHING, HOST, Stack, Visitor, isolated_environment, manage
+from tests.environment import isolated_environment, manage
+from tests.stack import EVERYTHING, HOST, Stack
+from tests.visitor import Visitor
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = (1, 16, 64, 128)

@@ -1,4 +1,4 @@
-"""Messages that nobody of ours sends, for the lists that Celery reads. Each has a name; none may be acted upon."""
+"""Malformed messages for Celery's queues and the channel layer, by name. None may take effect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def encoded(body: Any) -> str:
 def message(
     queue: str, body: Any = ..., *, headers: Any = ..., properties: Any = ..., **envelope: Any
 ) -> dict[str, Any]:
-    """Return a message as ours are, with parts of it replaced. `headers` and `properties` are merged if they are dictionaries."""
+    """Return a message of the site's own form with some parts replaced.
+
+    `headers` and `properties` are merged if they are dictionaries.
+    """
     name = str(uuid.uuid4())
     known_headers = {
         "lang": "py",
@@ -76,7 +79,7 @@ def without(queue: str, part: str, name: str) -> dict[str, Any]:
 
 
 def junk(queue: str) -> dict[str, bytes]:
-    """Return what may lie on a queue by mistake or by malice, by name."""
+    """Return invalid messages of a queue, by name."""
     arguments = ARGUMENTS[queue]
     bodies = {
         "a number": 42,
@@ -140,7 +143,9 @@ def junk(queue: str) -> dict[str, bytes]:
         "a megabyte": json.dumps(
             message(queue, [[*arguments], {"x": "y" * 10**6}, EMBED])
         ).encode(),
-        "an object for the decoder of the envelope": b'{"properties": {"__type__": "uuid", "__value__": 42}}',
+        "an object for the decoder of the envelope": (
+            b'{"properties": {"__type__": "uuid", "__value__": 42}}'
+        ),
     }
     if queue == GENERATE:
         raw["a task of the other queue"] = json.dumps(
@@ -160,7 +165,7 @@ NO_UUID = json.dumps(message(GENERATE, [["x"], {}, EMBED])).encode()  # which on
 
 
 def odd(queue: str) -> dict[str, bytes]:
-    """Return messages that are ours with oddities where nothing of ours is said: they are taken, and the oddities go."""
+    """Return valid messages with odd values in fields that the site ignores: they are accepted."""
     headers = {
         "time limits": {"timelimit": "x"},
         "retries": {"retries": "many"},
@@ -184,7 +189,7 @@ def odd(queue: str) -> dict[str, bytes]:
 
 
 def layer_junk() -> dict[str, bytes]:
-    """Return what may come over the channel layer by mistake or by malice, by name. None is a message of ours."""
+    """Return invalid messages of the channel layer, by name."""
     serialize = registry.get_serializer("msgpack").serialize
     frame = {"type": "chars", "offset": 0, "text": "x", "surprisal": [1.0]}
     values: dict[str, Any] = {

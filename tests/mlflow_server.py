@@ -13,7 +13,8 @@ from typing import Self
 import requests
 
 from generator.operations import processes, supervision
-from tests.stack import HOST, isolated_environment, wait_until
+from tests.environment import isolated_environment
+from tests.stack import HOST, wait_until
 
 
 class MlflowServer:

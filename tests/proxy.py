@@ -1,7 +1,7 @@
-"""A bad link between a client and a server: a TCP proxy that resets, slows down, stalls, refuses or loses replies.
+"""A bad link: a TCP proxy that resets connections, slows down, stalls, refuses or loses replies.
 
-It holds no more than one piece of each direction itself, so what a slow client leaves behind stays
-with the server.
+It buffers at most one piece in each direction, so what a slow client does not read stays with the
+server.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from typing import Any, Self
 
 HOST = "127.0.0.1"
 PIECE = 4_096  # bytes
-NARROW = 8_192  # bytes the kernel may keep for a socket of a narrow link; its usual megabytes hide how slow a client is
+# Bytes that the kernel may buffer for a socket of a narrow link. Its usual megabytes hide how slow
+# a client is.
+NARROW = 8_192
 SLICES = 10  # pieces a second of a link with a rate
 RESET = struct.pack("ii", 1, 0)  # with no time to linger a close sends RST in place of FIN
 
 
 class Proxy:
-    """A link to `port` on this host, with an address of its own. It passes everything on until it is told otherwise.
+    """A link to `port` on this host, with its own port. At first it passes everything on.
 
-    A `narrow` one lets the server feel at once that a client does not read; some 80 KB a second are
-    all it carries.
+    Behind a `narrow` link the server notices at once that a client does not read. It carries about
+    80 KB per second.
     """
 
     def __init__(self, port: int, *, narrow: bool = False) -> None:
@@ -62,7 +64,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The address to use in place of the server's: Host and Origin then name it both, and the server sees one site."""
+        """The address to use in place of the server's, in both Host and Origin."""
         return f"http://{HOST}:{self.port}"
 
     def accept(self) -> None:
@@ -74,11 +76,11 @@ class Proxy:
         self._do(self._shut())
 
     def reset_every(self, seconds: float) -> None:
-        """Reset every connection, again and again."""
+        """Reset every connection, repeatedly."""
         self._begin(self._keep_resetting(seconds))
 
     def black_hole(self, seconds: float) -> None:
-        """Pass nothing on in either direction for a while, and close nothing; what was sent arrives afterwards."""
+        """Hold all data in both directions for a while and close nothing; it arrives afterwards."""
         self._begin(self._stall(seconds))
 
     def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:

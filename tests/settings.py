@@ -1,4 +1,4 @@
-"""The site's settings for tests inside the pytest process: an empty state folder, no .env, and no server within reach."""
+"""Settings for tests inside the pytest process: an empty state folder, no .env, no servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ os.environ.update(
     DATA_DIR=_folder,
     DATABASE_URL="",
     MLFLOW_TRACKING_URI="",
-    REDIS_URL="redis://127.0.0.1:1/0",  # refuses at once: what needs Redis belongs to tests/integration
+    # Refuses connections at once: tests that need Redis belong in tests/integration.
+    REDIS_URL="redis://127.0.0.1:1/0",
     SECRET_KEY="only for tests",
     DEBUG="false",
     HTTPS="false",

@@ -21,7 +21,8 @@ from ml.engine.engine import Request, load_step
 from ml.engine.offline import generate
 from ml.versions.version import read_version
 from tests.faults.watcher import Watcher
-from tests.stack import EVERYTHING, Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 RESULTS = BUILD / "faults.json"

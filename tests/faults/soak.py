@@ -19,6 +19,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
+from tests.environment import isolated_environment, manage
 from tests.faults.chaos import Chaos
 from tests.faults.gauges import Gauges
 from tests.faults.harness import (
@@ -35,7 +36,8 @@ from tests.faults.harness import (
     run,
     whole,
 )
-from tests.stack import Stack, Visitor, isolated_environment, manage
+from tests.stack import Stack
+from tests.visitor import Visitor
 
 PATIENCE = 180.0  # seconds after which a text counts as lost
 SHORTEST = 200  # characters

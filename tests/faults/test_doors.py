@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.environment import isolated_environment, manage
 from tests.faults.harness import (
     LENGTH,
     LONGEST,
@@ -29,7 +30,8 @@ from tests.faults.harness import (
 from tests.faults.postgres import PostgresServer, PostgresStack
 from tests.integration.test_stream import export
 from tests.proxy import Proxy
-from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, manage, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 LOCKS = {
     "SQLite 5 s": 5.0,

@@ -22,7 +22,8 @@ from tests.faults.harness import (
     References,
     in_background,
 )
-from tests.stack import Stack, Visitor
+from tests.stack import Stack
+from tests.visitor import Visitor
 
 GENEROUS = 2
 OUTAGE = 5.0  # seconds that Redis is away

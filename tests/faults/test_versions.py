@@ -20,13 +20,15 @@ import pytest
 import requests
 
 from generator.operations import processes
+from tests.environment import isolated_environment
 from tests.faults.harness import NO_LIMITS, PROMPT, SEEDS, Load, References, Result
 from tests.integration.test_promotion import last_entry, live, make_live, other_than
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
 from tests.ml.conftest import make_version
 from tests.ml.test_version import replace_weights
 from tests.mlflow_server import MlflowServer
-from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 SHORT = 300  # characters of those who go on submitting
 STAFF = """

@@ -14,7 +14,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from tests.stack import Visitor
+from tests.visitor import Visitor
 
 FINAL_CODES = (4400, 4401, 4404, 4429)  # closes that no page answers by connecting again
 # As in static/js/stream.js: seconds.

@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from charrnn_site import env
-from tests.stack import isolated_environment, manage
+from tests.environment import isolated_environment, manage
 
 
 @pytest.fixture(autouse=True)

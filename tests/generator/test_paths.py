@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from charrnn_site import env
 from generator.operations import processes, supervision
-from tests.stack import isolated_environment, manage, project_copy
+from tests.environment import isolated_environment, manage, project_copy
 
 # Prints where the settings put the database and the registry.
 WHERE = """

@@ -14,8 +14,8 @@ from celery import current_app
 from kombu.utils.json import loads
 
 from generator.redis_store import broker, task_messages
+from tests.environment import isolated_environment
 from tests.junk import EMBED, GENERATE, HOUSEKEEPING, TASKS, junk, message, odd
-from tests.stack import isolated_environment
 
 QUEUES = (GENERATE, HOUSEKEEPING)
 

@@ -21,7 +21,8 @@ from redis import Redis
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tests.stack import EVERYTHING, Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 Make = Callable[..., Stack]
 AT_ONCE = 200

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.integration.abuse import Abuse
-from tests.stack import EVERYTHING, Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 LIST = "/admin/generator/modelversion/"
 PASSWORD = "a-long-enough-one"

@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 
 from tests.integration.abuse import Abuse
-from tests.stack import Stack, Visitor
+from tests.stack import Stack
+from tests.visitor import Visitor
 
 # name → query → the texts that the page shows, newest first, of "one", "two" and "three"
 ADDRESSES: dict[str, tuple[str, list[str]]] = {

@@ -11,7 +11,8 @@ from redis import Redis
 
 from tests.integration.test_stream import export, text_of
 from tests.junk import GENERATE, HOUSEKEEPING, NO_UUID, junk, layer_junk, odd
-from tests.stack import Stack, frames_until_end, wait_until
+from tests.stack import Stack, wait_until
+from tests.visitor import frames_until_end
 
 PREFIX = "charrnn:"
 

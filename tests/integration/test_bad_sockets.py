@@ -19,7 +19,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.abuse import MUST, Abuse
-from tests.stack import Stack, Visitor, until_closed
+from tests.stack import Stack
+from tests.visitor import Visitor, until_closed
 
 # name → origin ({port} is ours) → status before the socket is accepted
 ORIGINS: dict[str, tuple[str | None, int]] = {

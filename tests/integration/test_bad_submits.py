@@ -21,7 +21,8 @@ from django.utils.html import escape
 
 from ml.vocabulary import Vocabulary
 from tests.integration.abuse import Abuse
-from tests.stack import Stack, Visitor, wait_until
+from tests.stack import Stack, wait_until
+from tests.visitor import Visitor
 
 GOOD: dict[str, Any] = {"prompt": "It was", "length": 20, "temperature": 0.7}
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}

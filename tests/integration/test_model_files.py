@@ -20,12 +20,14 @@ from typing import Any
 import pytest
 
 from generator.operations import processes
+from tests.environment import isolated_environment
 from tests.faults.harness import NO_LIMITS
 from tests.integration.test_promotion import ADMIN, last_entry, live, make_live
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
 from tests.integration.test_stream import export
 from tests.ml.conftest import make_version
-from tests.stack import EVERYTHING, Stack, Visitor, isolated_environment, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 ENDED = ("done", "cancelled", "failed")
 TOLD = "SELECT id, version, digest, title, problem, files_problem FROM generator_modelversion"

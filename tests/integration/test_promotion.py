@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.integration.test_stream import export, text_of
-from tests.stack import EVERYTHING, Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor
 
 ADMIN = "from django.contrib.auth.models import User; User.objects.create_superuser('root', password='a-long-enough-one')"
 LIVE = "SELECT version FROM generator_modelversion WHERE is_live"

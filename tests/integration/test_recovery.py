@@ -16,7 +16,8 @@ from redis import Redis
 from websockets.asyncio.client import ClientConnection
 
 from tests.integration.test_stream import export, text_of
-from tests.stack import EVERYTHING, Stack, Visitor, frames_until_end, wait_until
+from tests.stack import EVERYTHING, Stack, wait_until
+from tests.visitor import Visitor, frames_until_end
 
 LENGTH = 20_000
 SEED = 99

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.stack import EVERYTHING, Stack, Visitor
+from tests.stack import EVERYTHING, Stack
+from tests.visitor import Visitor
 
 PASSWORD = "a-long-enough-one"
 VERSIONS = "/admin/generator/modelversion/"

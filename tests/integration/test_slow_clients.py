@@ -18,7 +18,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.proxy import Proxy
-from tests.stack import EVERYTHING, HOST, Stack, Visitor, wait_until
+from tests.stack import EVERYTHING, HOST, Stack, wait_until
+from tests.visitor import Visitor
 
 Make = Callable[..., Stack]
 WINDOW = 32_768  # the default of SOCKET_WINDOW

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from websockets.asyncio.client import ClientConnection
 
-from tests.stack import Stack, Visitor, frames_until_end, until_closed
+from tests.stack import Stack
+from tests.visitor import Visitor, frames_until_end, until_closed
 
 PASSWORD = "a-long-enough-one"
 AT_ONCE = 1.0  # seconds

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.stack import Stack, Visitor, frames_until_end, wait_until
+from tests.stack import Stack, wait_until
+from tests.visitor import Visitor, frames_until_end
 
 Frames = list[dict[str, Any]]
 

@@ -18,7 +18,9 @@ import pytest
 from redis import Redis
 
 from generator.operations import processes, supervision
-from tests.stack import Visitor, isolated_environment, project_copy, wait_until
+from tests.environment import isolated_environment, project_copy
+from tests.stack import wait_until
+from tests.visitor import Visitor
 
 PATIENCE = 90.0
 LEFT = {

@@ -7,7 +7,8 @@ import uuid
 
 import requests
 
-from tests.stack import Stack, Visitor
+from tests.stack import Stack
+from tests.visitor import Visitor
 
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 

@@ -91,7 +91,8 @@ def test_texts_are_normalised_as_the_oracle_does(text: str) -> None:
 levels = st.sampled_from([-3.0, -1.0, 0.0, 2.0, 2.0 + 2**-22])  # many ties
 spread = st.floats(-40, 40, width=32)
 extreme = st.sampled_from([-np.inf, -3e38, -1e-40, 0.0, 1e30, 3e38])
-logits = st.sampled_from([levels, spread, extreme])
+tiny = st.sampled_from([0.0, 3e-10, 1e-9, -2e-9])  # told apart at the lowest temperature
+logits = st.sampled_from([levels, spread, extreme, tiny])
 parameters = st.fixed_dictionaries(
     {
         "temperature": st.sampled_from(
