@@ -17,7 +17,7 @@ from ml.engine.sampler import Cut, Plan, Sampler, Scratch, sample, truncate, uni
 from ml.engine.step import OnnxStep
 from ml.versions.graph import build_int8_graph
 from ml.versions.version import Version, read_weights
-from ml.vocabulary import normalize
+from ml.vocabulary import UNKNOWN, Vocabulary, normalize
 from tests.ml import oracle
 from tests.ml.conftest import MODEL, SYMBOLS, random_weights
 
@@ -132,7 +132,7 @@ def test_top_k_and_top_p_keep_the_weights_that_the_oracle_keeps(
 borders = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1 - 2**-53])  # of equally likely symbols
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(
     rows=rows(),
     chosen=st.lists(parameters, min_size=8, max_size=8),
@@ -250,6 +250,40 @@ def test_engine_and_offline_write_the_text_of_the_oracle(
     for stream, each, answer in zip(streams, asked, answers, strict=True):
         check(stream, answer)
         check(generate(step, version.vocabulary, request_of(each)), answer)
+
+
+FEW = Vocabulary(UNKNOWN + "\n'a")  # so that stop strings come often, overlap and nearly come
+
+
+@pytest.fixture(scope="module")
+def babble() -> tuple[OnnxStep, oracle.Network]:
+    model = ModelConfig(len(FEW), hidden_size=8, num_layers=1)
+    weights = random_weights(model)
+    step = OnnxStep(build_int8_graph(model, weights), model, rows=1, threads=1)
+    return step, oracle.Network(model, weights)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    length=st.integers(1, 20),
+    stop=st.lists(st.text("\n'\u2019a", min_size=1, max_size=5), min_size=1, max_size=3).map(tuple),
+    resumed_at=st.integers(0, 20),
+)
+def test_stop_strings_end_a_text_where_the_oracle_finds_them(
+    babble: tuple[OnnxStep, oracle.Network],
+    seed: int,
+    length: int,
+    stop: tuple[str, ...],
+    resumed_at: int,
+) -> None:
+    step, network = babble
+    whole: Asked = {"prompt": "a", "length": length, "seed": seed, "temperature": 100.0}
+    begun = oracle.write(network, FEW.symbols, **whole).text[:resumed_at]
+    for text in ("", begun):
+        asked = {**whole, "stop": stop, "text": text}
+        answer = oracle.write(network, FEW.symbols, **asked)
+        check(generate(step, FEW, request_of(asked)), answer)
 
 
 def test_a_stop_string_ends_a_text_wherever_it_is_resumed(
