@@ -1,8 +1,8 @@
-"""What every list of bad input shows besides its answers: they come in time, nothing breaks, nothing grows.
+"""What must hold for every case of a list of bad input, besides its answer.
 
-A case has ended well when its answer came in time, only rows that may be stored were, the logs of
-web and worker show no traceback, both are the processes they were, and somebody else's good request
-is served right after. When the whole list is through, both have given back the memory it took.
+The answer comes in time. Only the rows stated are stored. The logs of web and worker show no
+traceback, and both still run. Right after it, a good request of another visitor is served. At the
+end of the list, both processes have released the memory that it took.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Self
 
 from tests.stack import Stack, resident, wait_until
 
-SHOULD, MUST = (
-    1.0,
-    5.0,
-)  # seconds to an answer: what is stated, and what a machine out of breath is allowed
-GROWTH_STATED, GROWTH_ALLOWED = 1.10, 1.25  # of memory, a minute after the list
+# Seconds to an answer, and growth of memory a minute after the list: as documented, and as allowed
+# on a busy machine.
+SHOULD, MUST = 1.0, 5.0
+GROWTH_STATED, GROWTH_ALLOWED = 1.10, 1.25
 PATIENCE = 60.0
 GENERATIONS = "SELECT COUNT(*) AS n FROM generator_generation"
 WATCHED = ("web", "worker")
@@ -38,7 +37,7 @@ def good_request(stack: Stack) -> None:
 
 
 class Abuse:
-    """One list of bad input against one running copy of the product; a context manager around all of its cases."""
+    """One list of bad input for one running copy; a context manager around all of its cases."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.stack = stack
@@ -47,7 +46,7 @@ class Abuse:
 
     def __enter__(self) -> Self:
         for _ in range(3):
-            good_request(self.stack)  # what a first request loads is no leak
+            good_request(self.stack)  # loads what any first request loads
         self._pids = {name: self.stack.pid(name) for name in WATCHED}
         self._before = {name: resident(pid) for name, pid in self._pids.items()}
         return self
@@ -59,11 +58,9 @@ class Abuse:
 
     @contextmanager
     def case(self, name: str, *, stores: int = 0) -> Iterator[None]:
-        """Time what the block does, and look around after it. `stores` is how many generations it may leave."""
-        rows, marks = (
-            self._rows(),
-            {process: self._log(process).stat().st_size for process in WATCHED},
-        )
+        """Time the block and check the product after it; it must store `stores` generations."""
+        rows = self._rows()
+        marks = {process: self._log(process).stat().st_size for process in WATCHED}
         begun = time.monotonic()
         yield
         self._seconds[name] = time.monotonic() - begun
@@ -88,10 +85,8 @@ class Abuse:
         if seconds:
             slowest = max(self._seconds, key=lambda name: self._seconds[name])
             late = sum(value > SHOULD for value in seconds)
-            print(
-                f"\n{self.name}: {len(seconds)} cases, median {seconds[len(seconds) // 2] * 1000:.0f} ms,",
-                end=" ",
-            )
+            median = seconds[len(seconds) // 2]
+            print(f"\n{self.name}: {len(seconds)} cases, median {median * 1000:.0f} ms,", end=" ")
             print(f"slowest {seconds[-1] * 1000:.0f} ms ({slowest}), {late} above {SHOULD:.0f} s")
 
     def _expect_memory_back(self) -> None:
@@ -101,9 +96,9 @@ class Abuse:
                 lambda pid=self._pids[name], most=before * GROWTH_ALLOWED: (
                     (held := resident(pid)) <= most and held
                 ),  # type: ignore[misc]
-                f"{name} gives back what {self.name} took; it had {before:.0f} MiB",
+                f"{name} releases the memory that {self.name} took; it had {before:.0f} MiB",
                 PATIENCE,
             )
             stated = "within" if now <= before * GROWTH_STATED else "above"
             print(f"{self.name}: {name} {before:.0f} → {now:.0f} MiB, {stated} 10 %", end="; ")
-        print(f"looked at after {time.monotonic() - begun:.1f} s")
+        print(f"measured after {time.monotonic() - begun:.1f} s")

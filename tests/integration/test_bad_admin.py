@@ -1,4 +1,4 @@
-"""Who may not switch the live model and tries, each with the answer: the whole list, against the running product."""
+"""Requests without permission, and malformed ones, that try to switch the live model."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from django.contrib.auth.models import Permission, User
 permission = lambda name: Permission.objects.get(codename=name)
 people = {{
     "user": dict(), "user with the permission": dict(permissions=["promote_modelversion"]),
-    "staff": dict(is_staff=True), "staff who may look": dict(is_staff=True, permissions=["view_modelversion"]),
+    "staff": dict(is_staff=True),
+    "staff who may look": dict(is_staff=True, permissions=["view_modelversion"]),
     "one": dict(is_staff=True, is_superuser=True), "two": dict(is_staff=True, is_superuser=True),
 }}
 for name, fields in people.items():
     names = fields.pop("permissions", [])
-    User.objects.create_user(name.replace(" ", "-"), password={PASSWORD!r}, **fields).user_permissions.set(map(permission, names))
+    user = User.objects.create_user(name.replace(" ", "-"), password={PASSWORD!r}, **fields)
+    user.user_permissions.set(map(permission, names))
 """
 
-# who → whom the ledger names; all are answered 403 and written down as refused
+# Who tries → whom the ledger names. All are answered 403 and recorded as refused.
 REFUSED: dict[str, str | None] = {
     "visitor": None,
     "user": "user",
@@ -38,7 +40,7 @@ REFUSED: dict[str, str | None] = {
     "staff who may look": "staff-who-may-look",
 }
 
-# name → who, method, fields → status; none reaches the ledger
+# Name → who, method, fields, status. None is recorded in the ledger.
 REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "GET as visitor": ("visitor", "GET", {}, 405),
     "GET as staff": ("staff", "GET", {}, 405),
@@ -63,7 +65,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], int]] = {
 
 @pytest.fixture(scope="module")
 def stack(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A copy of the product of this list's own, for the live version changes."""
+    """A separate copy of the product, because the live version changes."""
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("admin") / "var"))
     with Stack(folder) as running:
         running.start(*EVERYTHING)
@@ -79,7 +81,7 @@ def abuse(stack: Stack) -> Iterator[Abuse]:
 
 @pytest.fixture(scope="module")
 def people(stack: Stack) -> dict[str, Visitor]:
-    """Everybody, signed in where they can."""
+    """Every visitor by name, signed in where possible."""
     everybody = {"visitor": stack.visitor()}
     everybody["visitor"].get("/")
     for name in (*(name for name in REFUSED if name != "visitor"), "one", "two"):
@@ -118,7 +120,7 @@ def make_live(who: Visitor, version: int) -> Any:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_switch_without_permission_is_refused_and_in_the_ledger(
+def test_a_switch_without_permission_is_refused_and_recorded_in_the_ledger(
     abuse: Abuse, people: dict[str, Visitor], name: str
 ) -> None:
     before, known = live(abuse.stack), len(ledger(abuse.stack))

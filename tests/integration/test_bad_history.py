@@ -1,4 +1,4 @@
-"""Bad input at the history, each with its answer: the whole list, against the running product."""
+"""Bad input to the history, each with its answer, against the running product."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ADDRESSES: dict[str, tuple[str, list[str]]] = {
 PROMPTS = {"one": "one, plain", "two": 'two, 100% of_it\'s \\ "quoted"', "three": "three, plain"}
 
 ROWS = 100_000
-STATED, ALLOWED = 0.2, 0.6  # seconds at the 95th percentile: what is stated, and three times that
+STATED, ALLOWED = 0.2, 0.6  # seconds at the 95th percentile: as documented, and the limit
 LOOKS = 20
 
 # name → query, among 100,000 texts of one visitor
@@ -78,7 +78,9 @@ words = open({samples!r}).read().split()
 mine, version = Generation.objects.get(), ModelVersion.objects.get(is_live=True)
 def written(number):
     prompt = f"number {{number}}"
-    text = " ".join(rng.choices(words, k=100))[:500] + ('100% of_it\\'s "quoted", été 東京' if number % 1000 == 7 else "")
+    text = " ".join(rng.choices(words, k=100))[:500]
+    if number % 1000 == 7:
+        text += '100% of_it\\'s "quoted", été 東京'
     return {{"prompt": prompt, "text": text, "folded": folded(prompt + text)}}
 for start in range(0, {rows}, 5_000):
     Generation.objects.bulk_create(
@@ -87,7 +89,7 @@ for start in range(0, {rows}, 5_000):
         for number in range(start, start + 5_000)
     )
 moment = "datetime('2026-01-01', '+' || seed || ' minutes')"
-with connection.cursor() as cursor:  # by SQL, for the field sets itself to now
+with connection.cursor() as cursor:  # by SQL, because the field sets itself to now
     cursor.execute("UPDATE generator_generation SET created_at = " + moment + " WHERE length = 500")
 """
 
@@ -117,7 +119,7 @@ def test_an_odd_address_shows_a_sensible_list(abuse: Abuse, visitor: Visitor, na
 
 @pytest.fixture(scope="module")
 def long_history(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
-    """A visitor with very many texts, on a copy of their own."""
+    """A visitor with 100,000 texts, on a separate copy of the product."""
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("long") / "var"))
     with Stack(folder) as stack:
         stack.start("redis", "web")

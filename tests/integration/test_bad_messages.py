@@ -1,4 +1,4 @@
-"""Whatever lies on a queue or comes over the channel layer is rejected in one line, and the next text is written."""
+"""Invalid messages on a queue or the channel layer are logged in one line each and dropped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lines(stack: Stack, name: str) -> list[str]:
 
 
 def nothing_left(redis: Redis) -> bool:
-    """Tell whether neither a queue nor the messages that were taken and not confirmed hold anything."""
+    """Tell whether all queues are empty and no message waits for its confirmation."""
     queues = [
         redis.llen(key)
         for key in redis.keys(f"{PREFIX}{GENERATE}*") + redis.keys(f"{PREFIX}{HOUSEKEEPING}*")
@@ -36,7 +36,7 @@ def nothing_left(redis: Redis) -> bool:
     return not any([*queues, redis.hlen(f"{PREFIX}unacked"), redis.zcard(f"{PREFIX}unacked_index")])
 
 
-def test_junk_on_the_generate_queue_costs_a_line_each_and_a_good_text_follows(
+def test_junk_on_the_generate_queue_is_logged_and_the_next_text_is_written(
     stack: Stack, redis: Redis
 ) -> None:
     visitor, pid = stack.visitor(), stack.pid("worker")
@@ -73,7 +73,7 @@ def test_junk_on_lists_of_other_priorities_is_rejected_too(stack: Stack, redis: 
 
 
 @pytest.mark.parametrize(("name", "queue"), [("worker", GENERATE), ("housekeeping", HOUSEKEEPING)])
-def test_what_stands_under_the_name_of_a_queue_and_is_none_is_removed(
+def test_a_key_of_another_type_in_a_queues_place_is_removed(
     stack: Stack, redis: Redis, name: str, queue: str
 ) -> None:
     pid, known = stack.pid(name), len(lines(stack, name))
@@ -94,7 +94,7 @@ def test_what_stands_under_the_name_of_a_queue_and_is_none_is_removed(
     assert stack.pid(name) == pid
 
 
-def test_what_is_odd_about_a_message_of_ours_is_not_acted_upon(stack: Stack, redis: Redis) -> None:
+def test_odd_fields_of_a_valid_message_have_no_effect(stack: Stack, redis: Redis) -> None:
     known = len(lines(stack, "worker"))
     redis.lpush(f"{PREFIX}{GENERATE}", *odd(GENERATE).values())
     wait_until(lambda: nothing_left(redis), "all are taken", 10)
@@ -108,7 +108,7 @@ def test_what_is_odd_about_a_message_of_ours_is_not_acted_upon(stack: Stack, red
     ]
 
 
-def test_junk_on_the_housekeeping_queue_costs_a_line_each_and_it_goes_on(
+def test_junk_on_the_housekeeping_queue_is_logged_and_housekeeping_continues(
     stack: Stack, redis: Redis
 ) -> None:
     pid, known = stack.pid("housekeeping"), len(lines(stack, "housekeeping"))
@@ -143,7 +143,7 @@ def rejected_since(stack: Stack, name: str, known: int) -> int:
     return sum("rejected" in line for line in lines(stack, name)[known:])
 
 
-def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(
+def test_junk_among_the_cancels_is_logged_and_the_next_cancel_works(
     stack: Stack, redis: Redis
 ) -> None:
     visitor, known, table = stack.visitor(), len(lines(stack, "worker")), layer_junk()
@@ -156,7 +156,7 @@ def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(
     )
     running = visitor.submit(length=20_000)["id"]
     wait_until(lambda: export(visitor, running)["state"] == "running", "it is written", 10)
-    # Straight to the worker: the row says nothing of a cancel, which its checkpoints would find.
+    # Straight to the worker: the row has no cancel that its checkpoints could find.
     message = registry.get_serializer("msgpack").serialize(
         {"type": "generation.cancel", "id": running}
     )
@@ -169,7 +169,7 @@ def test_junk_among_the_cancels_costs_a_line_each_and_the_next_cancel_is_obeyed(
     ]
 
 
-async def test_junk_among_the_frames_of_a_text_costs_a_line_each_and_the_page_gets_it_all(
+async def test_junk_among_the_frames_is_logged_and_the_page_gets_the_whole_text(
     stack: Stack, redis: Redis
 ) -> None:
     visitor, known, table = stack.visitor(), len(lines(stack, "web")), layer_junk()

@@ -1,7 +1,6 @@
-"""Bad input at the submit, each with its answer: the whole list, against the running product.
+"""Bad input to the submit, each with its answer, against the running product.
 
-That a browser shows markup and template syntax as text, with no CSP violation, is in
-tests/e2e/test_bad_prompts.py.
+tests/e2e/test_bad_prompts.py tests that a browser shows markup and template syntax as text.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ GOOD: dict[str, Any] = {"prompt": "It was", "length": 20, "temperature": 0.7}
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 PAGE = {"Accept": "application/json"}  # the page's form; its errors are easier to read as JSON
 
-# name → field → value; each is refused with 400 and a message at that field
+# Name → field → value. Each is refused with 400 and a message at that field.
 FIELDS: dict[str, tuple[str, Any]] = {
     "prompt one over the limit": ("prompt", "x" * 2_001),
     "prompt with NUL": ("prompt", "one\0two"),
@@ -36,7 +35,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "prompt that grows when read": (
         "prompt",
         "\ufdfa" * 2_000,
-    ),  # one ligature that is eighteen letters
+    ),  # a ligature that NFKC turns into eighteen letters
     "prompt null": ("prompt", None),
     "prompt a number": ("prompt", 5),
     "prompt a list": ("prompt", ["a"]),
@@ -88,7 +87,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "client key with a lone surrogate": ("client_key", "\ud800"),
 }
 
-# The same through the page's form, where every value is text: name → field → value
+# The same through the page's form, where every value is text: name → field → value.
 FORM_FIELDS: dict[str, tuple[str, str]] = {
     "form: prompt one over the limit": ("prompt", "x" * 2_001),
     "form: prompt with NUL": ("prompt", "\0"),
@@ -102,7 +101,7 @@ FORM_FIELDS: dict[str, tuple[str, str]] = {
     "form: malformed parent": ("parent", "../../etc/passwd"),
 }
 
-# name → body; each is refused with 400 and a message
+# Name → body. Each is refused with 400 and a message.
 BODIES: dict[str, bytes] = {
     "no JSON": b" ",
     "half of JSON": b"{",
@@ -117,7 +116,7 @@ BODIES: dict[str, bytes] = {
     "more than 256 KiB": b" " * 300_000,
 }
 
-# name → method, path, headers → status
+# Name → method, path, headers, status.
 REQUESTS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "no CSRF token": ("POST", "/generations/", {}, 403),
     "made-up CSRF token": ("POST", "/generations/", {"X-CSRFToken": "x" * 64}, 403),
@@ -137,8 +136,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], int]] = {
     "no such page": ("POST", "/generations/no-id/cancel/", {"X-CSRFToken": "{token}"}, 404),
 }
 
-# name → prompt; accepted, kept to the letter and continued; the page names what the model does not
-# know
+# Name → prompt. Each is accepted, kept exactly and continued; the page names unknown characters.
 PROMPTS: dict[str, str] = {
     "empty prompt": "",
     "white space": "  \n ",
@@ -165,7 +163,7 @@ def visitor(stack: Stack) -> Visitor:
 
 
 def refused_at(answer: requests.Response, field: str) -> None:
-    """The answer is 400 with a message at this field and no other."""
+    """Assert that the answer is 400 with a message at this field and no other."""
     assert answer.status_code == 400, answer.text[:300]
     errors = answer.json()["errors"]
     assert list(errors) == [field]
@@ -257,10 +255,10 @@ def ended(visitor: Visitor, url: str) -> dict[str, Any]:
 
 
 def test_200_parallel_submits_and_a_full_queue(make_stack: Callable[..., Stack]) -> None:
-    """Nobody writes at first, so that all that is accepted stays under way; afterwards it is written whole."""
+    """No worker runs at first, so accepted texts stay queued; then a worker writes all of them."""
     stack = make_stack("redis", "web", OWNER_MAX_ACTIVE="4", QUEUE_MAX_LENGTH="6")
     eager, other, late = (stack.visitor() for _ in range(3))
-    accepted = [eager.submit(length=100)]  # and has a session now
+    accepted = [eager.submit(length=100)]  # from now on there is a session
     cookies = eager.http.cookies.get_dict()
 
     def submit(number: int) -> requests.Response:
@@ -271,10 +269,9 @@ def test_200_parallel_submits_and_a_full_queue(make_stack: Callable[..., Stack])
     with ThreadPoolExecutor(32) as threads:
         answers = list(threads.map(submit, range(200)))
     slowest = max(answer.elapsed.total_seconds() for answer in answers)
-    print(
-        f"\n200 parallel submits: {Counter(answer.status_code for answer in answers)}, slowest {slowest * 1000:.0f} ms"
-    )
-    assert Counter(answer.status_code for answer in answers) == {201: 3, 429: 197}
+    statuses = Counter(answer.status_code for answer in answers)
+    print(f"\n200 parallel submits: {statuses}, slowest {slowest * 1000:.0f} ms")
+    assert statuses == {201: 3, 429: 197}
     assert all(
         int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429
     )

@@ -1,4 +1,4 @@
-"""Connections that nobody uses are closed, those of one address are bounded, and what is no request is refused."""
+"""Idle connections are closed, connections per address are limited, malformed requests refused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[Stack, bytes], "asyncio.Future[Connection]"]
 GRACE = 5.0  # seconds
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-POST = b"POST /generations/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-UPGRADE = b"GET /ws/generations/x/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+POST = (
+    b"POST /generations/ HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n"
+)
+UPGRADE = (
+    b"GET /ws/generations/x/ HTTP/1.1\r\nHost: localhost\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+)
 
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """A function that opens a connection and sends something; all are closed in the end."""
+    """A function that opens a connection and sends data; all are closed after the test."""
     writers: list[asyncio.StreamWriter] = []
 
     async def open_one(stack: Stack, data: bytes = b"") -> Connection:
@@ -39,7 +45,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 async def until_end(reader: asyncio.StreamReader) -> bytes:
-    """Return all that comes until the server closes."""
+    """Return all data that arrives before the server closes the connection."""
     received = b""
     with suppress(ConnectionError):
         while piece := await reader.read(65_536):
@@ -48,7 +54,7 @@ async def until_end(reader: asyncio.StreamReader) -> bytes:
 
 
 async def trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
-    """Send a byte a second, as one does who wants to stay."""
+    """Send one byte per second, as a client that holds a connection open."""
     with suppress(ConnectionError):
         for byte in data * 10:
             writer.write(bytes([byte]))
@@ -57,12 +63,12 @@ async def trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def closed_after(reader: asyncio.StreamReader, begun: float) -> float:
-    """Return after how many seconds the server closed."""
+    """Return the seconds from `begun` until the server closes the connection."""
     await until_end(reader)
     return time.monotonic() - begun
 
 
-async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(
+async def test_idle_connections_and_unfinished_requests_are_closed_but_not_a_quiet_socket(
     make_stack: Make, connect: Connect
 ) -> None:
     stack = make_stack("redis", "web")
@@ -113,7 +119,7 @@ async def test_who_says_nothing_or_only_half_is_sent_away_and_a_socket_is_not(
     assert "Traceback" not in stack.logs("web", 10_000)
 
 
-async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number(
+async def test_connections_are_limited_for_each_address_but_not_for_a_trusted_proxy(
     make_stack: Make, connect: Connect
 ) -> None:
     stack = make_stack(
@@ -135,7 +141,7 @@ async def test_an_address_has_so_many_connections_and_a_proxy_of_ours_any_number
         assert b"\r\nRetry-After: " in refused
     for socket in sockets:
         await socket.close()
-    first[0][1].transport.abort()  # and one of the others
+    first[0][1].transport.abort()  # frees one more
     await asyncio.sleep(0.2)
     taken = [await connect(stack, GET + b"\r\n") for _ in range(6)]
     assert [(await asyncio.wait_for(reader.readline(), 5)).split()[1] for reader, _ in taken] == [
@@ -186,7 +192,7 @@ NOT_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", NOT_REQUESTS)
-async def test_what_is_no_request_is_refused_at_once(
+async def test_a_malformed_request_is_refused_at_once(
     stack: Stack, connect: Connect, name: str
 ) -> None:
     data, status = NOT_REQUESTS[name]
@@ -197,8 +203,8 @@ async def test_what_is_no_request_is_refused_at_once(
         writer.write(data)
         await writer.drain()
     answer = await asyncio.wait_for(until_end(reader), 5)
-    # Who is still sending when the server closes may see the connection break before its answer.
+    # A client that is still sending when the server closes may not receive the answer.
     assert answer.split(b" ")[1:2] in ([status], [] if len(data) > 2**16 else [status])
-    assert answer.count(b"HTTP/1.1 ") <= 1, "what comes after it is no second request"
+    assert answer.count(b"HTTP/1.1 ") <= 1, "the data after it is not read as a second request"
     assert stack.visitor().get("/healthz").status_code == 200
     assert stack.is_running("web")

@@ -1,4 +1,4 @@
-"""What ended and is of use to nobody goes by itself."""
+"""Housekeeping removes sessions and submits that are no longer needed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from django.utils import timezone
 from generator.models import Submit
 now = timezone.now()
 for name, age in (("ended", -1), ("lasting", 1)):
-    Session.objects.create(session_key=name, session_data="x", expire_date=now + timedelta(days=age))
+    expires = now + timedelta(days=age)
+    Session.objects.create(session_key=name, session_data="x", expire_date=expires)
 Submit.objects.create(visitor="long ago", created_at=now - timedelta(minutes=2))
 Submit.objects.create(visitor="soon", created_at=now + timedelta(minutes=2))
 """
 
 
-def test_sessions_that_ended_and_submits_that_count_no_more_are_removed(
+def test_expired_sessions_and_old_submits_are_removed(
     make_stack: Callable[..., Stack],
 ) -> None:
     stack = make_stack("redis")
@@ -27,12 +28,12 @@ def test_sessions_that_ended_and_submits_that_count_no_more_are_removed(
     stack.start("housekeeping")
     wait_until(
         lambda: len(stack.rows("SELECT session_key FROM django_session")) == 1,
-        "what ended goes",
+        "the expired session is removed",
         20,
     )
     wait_until(
         lambda: len(stack.rows("SELECT visitor FROM generator_submit")) == 1,
-        "what counts no more goes",
+        "the old submit is removed",
         5,
     )
     assert stack.rows("SELECT session_key AS name FROM django_session") == [{"name": "lasting"}]

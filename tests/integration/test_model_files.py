@@ -1,18 +1,16 @@
-"""Versions whose files must be fetched, in a data folder that was moved since its versions were registered; two workers."""
+"""Two workers fetch versions, in a data folder that was moved after they were registered."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import html
-import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pytest
 from generator.operations import processes
 from tests.environment import isolated_environment
 from tests.faults.harness import NO_LIMITS
+from tests.integration.fetches import Fetches
 from tests.integration.test_promotion import ADMIN, last_entry, live, make_live
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
 from tests.integration.test_stream import export
@@ -35,13 +34,13 @@ TOLD = "SELECT id, version, digest, title, problem, files_problem FROM generator
 
 @pytest.fixture(scope="module")
 def old_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the registry's rows say that everything lies; there is nothing."""
+    """The folder that the registry's rows name; it does not exist any more."""
     return tmp_path_factory.mktemp("moved") / "before"
 
 
 @pytest.fixture(scope="module")
 def site(prepared: Path, old_place: Path) -> Iterator[Stack]:
-    """The product in a folder that was moved there, with absolute paths in MLflow's rows as they were once written."""
+    """The product in a moved folder; MLflow's rows have absolute paths into the old one."""
     data_dir = Path(shutil.copytree(prepared, old_place.parent / "var"))
     with contextlib.closing(sqlite3.connect(data_dir / "mlflow.db")) as database, database:
         for table, column in (
@@ -74,41 +73,15 @@ def mlflow(site: Stack) -> Any:
     return MlflowClient(address, address)
 
 
-class Fetches:
-    """The processes that fetch into a folder, as the system lists them while this is entered."""
-
-    def __init__(self, folder: Path) -> None:
-        self.pids: set[int] = set()
-        self._folder = os.fsencode(folder)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Fetches:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    words = path.read_bytes().split(b"\0")
-                    if b"fetch" in words and any(word.startswith(self._folder) for word in words):
-                        self.pids.add(int(path.parent.name))
-
-
 def unloaded(site: Stack) -> dict[str, Any]:
-    """Return a bundled version that is not live, after its files were taken away."""
+    """Remove the files of a bundled version that is not live, and return its row."""
     row = site.rows(f"{TOLD} WHERE NOT is_live AND version <= 3 ORDER BY version DESC")[0]
     shutil.rmtree(site.data_dir / "versions" / row["digest"], ignore_errors=True)
     return row
 
 
 def register(site: Stack, title: str, seed: int) -> dict[str, Any]:
-    """Register a small version as a person does, and return its row once it is mirrored."""
+    """Register a small version by the command line, and return its row once it is mirrored."""
     folder = make_version(site.data_dir.parent / title, seed=seed, title=title).folder
     command = [sys.executable, "-m", "ml", "register", str(folder)]
     environment = isolated_environment(site.data_dir) | {
@@ -129,7 +102,7 @@ def row_of(site: Stack, title: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def frozen_housekeeping(site: Stack) -> Iterator[None]:
-    """Keep housekeeping from noticing something."""
+    """Freeze housekeeping, so that it does not notice a change."""
     site.freeze("housekeeping")
     try:
         yield
@@ -142,7 +115,7 @@ def ended(visitor: Visitor, generation_id: str, patience: float = 60) -> dict[st
     return export(visitor, generation_id)
 
 
-def test_twelve_who_want_a_version_that_is_not_here_start_one_fetch(site: Stack) -> None:
+def test_twelve_texts_of_a_version_without_files_start_one_fetch(site: Stack) -> None:
     version, visitor = unloaded(site), site.visitor()
     versions = site.data_dir / "versions"
     with Fetches(versions) as fetches:
@@ -155,16 +128,16 @@ def test_twelve_who_want_a_version_that_is_not_here_start_one_fetch(site: Stack)
     ] == [f".{version['digest']}.lock"]
 
 
-def test_a_fetch_that_is_killed_leaves_nothing_that_stops_the_next(site: Stack) -> None:
+def test_a_killed_fetch_does_not_block_the_next(site: Stack) -> None:
     version, visitor = unloaded(site), site.visitor()
     folder = site.data_dir / "versions" / version["digest"]
-    for name in ("worker", "worker-2"):  # neither has it in memory now
+    for name in ("worker", "worker-2"):  # so that neither has it in memory
         site.restart(name, signal.SIGKILL)
     folder.mkdir()
-    (folder / "model.json").write_text('{"half of it')  # as a copy that was cut off leaves it
+    (folder / "model.json").write_text('{"half of it')  # as an interrupted copy leaves it
     with Fetches(folder.parent) as fetches:
         text = visitor.submit(length=30, version=version["version"])["id"]
-        wait_until(lambda: fetches.pids, "somebody fetches", 30)
+        wait_until(lambda: fetches.pids, "a worker fetches", 30)
         for name in ("worker", "worker-2"):
             site.kill(name)
     left = folder.parent / f".{version['digest']}-left"
@@ -181,7 +154,7 @@ def test_a_fetch_that_is_killed_leaves_nothing_that_stops_the_next(site: Stack) 
     assert not left.exists()
 
 
-def test_a_moved_folder_makes_live_what_it_never_loaded_and_takes_new_ones(
+def test_in_a_moved_folder_a_version_can_be_made_live_and_another_registered(
     site: Stack, admin: Visitor, old_place: Path
 ) -> None:
     version = unloaded(site)
@@ -195,18 +168,20 @@ def test_a_moved_folder_makes_live_what_it_never_loaded_and_takes_new_ones(
     assert not old_place.exists()
 
 
-def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_more(
+def test_a_text_of_a_deleted_version_fails_at_once_and_the_version_is_not_offered(
     site: Stack, admin: Visitor, mlflow: Any
 ) -> None:
     version, visitor = register(site, "soon gone", 6), site.visitor()
     number = version["version"]
-    with frozen_housekeeping(site):  # it would notice too soon
+    with frozen_housekeeping(site):  # it would notice the deletion too soon
         mlflow.delete_model_version("charrnn", str(number))
         text = ended(visitor, visitor.submit(length=30, version=number)["id"])
     assert (text["state"], text["attempt"]) == ("failed", 1)
     assert text["error"] == f"Version {number} is not in the registry."
     wait_until(
-        lambda: f'value="{number}"' not in visitor.get("/").text, "the desk offers it no more", 30
+        lambda: f'value="{number}"' not in visitor.get("/").text,
+        "the desk does not offer it any more",
+        30,
     )
     refused = visitor.ask(prompt="x", version=number)
     assert (refused.status_code, list(refused.json()["errors"])) == (400, ["version"])
@@ -216,7 +191,7 @@ def test_a_version_that_is_not_in_the_registry_fails_at_once_and_is_offered_no_m
     assert "unreadable: it is not in the registry any more" in admin.get(VERSIONS).text
 
 
-def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(
+def test_a_version_without_files_in_the_registry_has_a_plain_error_message(
     site: Stack, admin: Visitor
 ) -> None:
     version, visitor = register(site, "without files", 7), site.visitor()
@@ -239,14 +214,14 @@ def test_files_that_are_gone_from_the_registry_are_said_in_plain_words(
 
 
 def sources(site: Stack, digest: str) -> list[Path]:
-    """Return where a version's files lie in the registry."""
+    """Return the folders of a version's files in the registry."""
     found = (site.data_dir / "mlartifacts").glob("*/artifacts/version/model.json")
     return [
         path.parent for path in found if hashlib.sha256(path.read_bytes()).hexdigest() == digest
     ]
 
 
-def test_odd_entries_stop_nothing_and_cannot_be_made_live(
+def test_invalid_registry_entries_disturb_nothing_and_cannot_be_made_live(
     site: Stack, admin: Visitor, mlflow: Any
 ) -> None:
     before = live(site)

@@ -1,4 +1,4 @@
-"""How the web process serves: files by themselves, pages by threads of which some may wait."""
+"""Static files, security headers, and pages that stay available while submits wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.stack import Stack
 WAITING = 12  # submits, fewer than there are threads for pages
 
 
-def test_files_come_under_hashed_names_to_be_kept_for_ever(stack: Stack) -> None:
+def test_static_files_have_hashed_names_and_are_cached_for_ever(stack: Stack) -> None:
     visitor = stack.visitor()
     page = visitor.get("/")
     names = re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', page.text)
@@ -35,7 +35,7 @@ def test_files_come_under_hashed_names_to_be_kept_for_ever(stack: Stack) -> None
     assert visitor.get("/static/nothing.css").status_code == 404
 
 
-def test_pages_carry_what_protects_them(stack: Stack) -> None:
+def test_pages_have_security_headers(stack: Stack) -> None:
     for path, status in {
         "/": 200,
         "/history/": 200,
@@ -50,7 +50,7 @@ def test_pages_carry_what_protects_them(stack: Stack) -> None:
         assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-def test_submits_that_wait_for_the_database_hold_up_no_other_page(stack: Stack) -> None:
+def test_submits_that_wait_for_the_database_do_not_delay_other_pages(stack: Stack) -> None:
     visitors = [stack.visitor() for _ in range(WAITING)]
     for visitor in visitors:
         visitor.get("/")

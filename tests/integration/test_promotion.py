@@ -11,7 +11,10 @@ from tests.integration.test_stream import export, text_of
 from tests.stack import EVERYTHING, Stack, wait_until
 from tests.visitor import Visitor
 
-ADMIN = "from django.contrib.auth.models import User; User.objects.create_superuser('root', password='a-long-enough-one')"
+ADMIN = """
+from django.contrib.auth.models import User
+User.objects.create_superuser("root", password="a-long-enough-one")
+"""
 LIVE = "SELECT version FROM generator_modelversion WHERE is_live"
 
 
@@ -66,9 +69,8 @@ async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_versio
     running = visitor.submit(length=20_000, seed=1)["id"]
     page = make_live(admin, target["id"])
     said = f"Version {target['version']} is "
-    assert (
-        f"{said}live" in page or f"{said}being checked" in page
-    )  # the latter on a machine out of breath
+    # "being checked" on a busy machine.
+    assert f"{said}live" in page or f"{said}being checked" in page
     wait_until(lambda: last_entry(own_stack)["outcome"] != "requested", "housekeeping answers", 60)
     after = visitor.submit(length=20, seed=1)["id"]
     assert (live(own_stack), champion(own_stack)) == (target["version"], target["version"])
@@ -79,7 +81,7 @@ async def test_make_live_moves_alias_and_row_and_running_texts_keep_their_versio
     assert last_entry(own_stack)["requested_by_id"] is not None
 
 
-def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(
+def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_stays_live(
     own_stack: Stack, admin: Visitor
 ) -> None:
     before = live(own_stack)
@@ -101,7 +103,9 @@ def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(
     )
 
 
-def test_an_alias_moved_outside_of_the_admin_is_followed_and_noted(own_stack: Stack) -> None:
+def test_an_alias_moved_outside_the_admin_is_followed_and_recorded_in_the_ledger(
+    own_stack: Stack,
+) -> None:
     target = other_than(own_stack, live(own_stack))
     code = (
         "from mlflow import MlflowClient; from django.conf import settings as s; "

@@ -1,4 +1,4 @@
-"""The queue: a worker takes no more than it can write, and a text is sent again if, and only if, its message was lost."""
+"""A worker takes no more texts than it can write, and only a lost message is sent again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stack import EVERYTHING, Stack, wait_until
 
 QUEUE = "charrnn:generate"
 THREADS = 2
-ENDLESS = 1_000_000  # characters: none of these texts ends while it is looked at
+ENDLESS = 1_000_000  # characters: none of these texts ends during the test
 SETTINGS = {
     "ENGINE_MAX_STREAMS": str(THREADS),
     "GENERATION_MAX_LENGTH": str(ENDLESS),
@@ -30,12 +30,12 @@ def in_state(stack: Stack, state: str) -> set[str]:
 
 
 def queued_messages(redis: Redis) -> Counter[str]:
-    """Return how many messages lie on the queue for each text."""
+    """Return the number of queued messages for each text."""
     bodies = [base64.b64decode(json.loads(raw)["body"]) for raw in redis.lrange(QUEUE, 0, -1)]
     return Counter(json.loads(body)[0][0] for body in bodies)
 
 
-def test_what_a_busy_worker_cannot_write_yet_stays_on_the_queue_for_others(
+def test_texts_that_a_busy_worker_cannot_write_stay_on_the_queue_for_others(
     make_stack: Callable[..., Stack],
 ) -> None:
     stack = make_stack(*EVERYTHING, **SETTINGS)
@@ -45,7 +45,7 @@ def test_what_a_busy_worker_cannot_write_yet_stays_on_the_queue_for_others(
             visitor.submit(length=ENDLESS)
         wait_until(
             lambda: len(in_state(stack, "running")) == THREADS,
-            "as many are written as there are threads",
+            "every thread writes a text",
             20,
         )
         assert queued_messages(redis) == Counter(in_state(stack, "queued"))
@@ -53,23 +53,21 @@ def test_what_a_busy_worker_cannot_write_yet_stays_on_the_queue_for_others(
         lost = json.loads(base64.b64decode(json.loads(redis.lpop(QUEUE))["body"]))[0][0]
         assert queued_messages(redis) == Counter(in_state(stack, "queued") - {lost})
         wait_until(lambda: queued_messages(redis)[lost], "the lost one is sent again", 20)
-        assert queued_messages(redis) == Counter(
-            in_state(stack, "queued")
-        )  # and none of the others
+        assert queued_messages(redis) == Counter(in_state(stack, "queued")), "only the lost one"
 
         stack.start("worker-2")
         wait_until(
             lambda: len(in_state(stack, "running")) == 2 * THREADS,
-            "the second worker takes what waits",
+            "the second worker takes queued texts",
             5,
         )
         assert queued_messages(redis) == Counter(in_state(stack, "queued"))
 
         for generation_id in list(in_state(stack, "running"))[:THREADS]:
             visitor.post(f"/generations/{generation_id}/cancel/")
+        wait_until(lambda: not in_state(stack, "queued"), "free threads take the rest", 5)
         wait_until(
-            lambda: not in_state(stack, "queued"), "whoever has a thread free takes the rest", 5
-        )
-        wait_until(
-            lambda: redis.hlen("charrnn:unacked") == 2 * THREADS, "what has ended is confirmed", 5
+            lambda: redis.hlen("charrnn:unacked") == 2 * THREADS,
+            "messages of ended texts are confirmed",
+            5,
         )

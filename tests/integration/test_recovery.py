@@ -1,4 +1,4 @@
-"""What is accepted ends with its own text, whatever dies on the way. Single faults; the long suite is tests/faults."""
+"""Every accepted text is completed although a process dies. tests/faults has the long suite."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ opened: list[ClientConnection] = []
 
 @pytest.fixture(autouse=True)
 async def close_sockets() -> AsyncIterator[None]:
-    """Close what `started` opened, in the loop it was opened in."""
+    """Close the sockets that `started` opened, in the same event loop."""
     yield
     while opened:
         await opened.pop().close()
 
 
 def expected_text(stack: Stack, visitor: Visitor) -> str:
-    """Return what an undisturbed run writes."""
+    """Return the text of an undisturbed run."""
     generation_id = visitor.submit(length=LENGTH, seed=SEED)["id"]
     wait_until(
         lambda: export(visitor, generation_id)["state"] == "done", "an undisturbed run ends", 60
@@ -67,17 +67,17 @@ async def test_a_killed_workers_text_is_finished_by_another(make_stack: MakeStac
     assert (row["text"], row["state"], row["attempt"]) == (expected, "done", 2)
 
 
-async def test_a_page_is_told_at_once_that_its_text_waits_again(make_stack: MakeStack) -> None:
+async def test_a_page_learns_at_once_that_its_text_is_queued_again(make_stack: MakeStack) -> None:
     stack = make_stack(*EVERYTHING)
     _, socket, _ = await started(stack.visitor(), stack)
     await asyncio.to_thread(stack.stop, "worker", signal.SIGTERM)
-    async with asyncio.timeout(2):  # a page that hears nothing is told its place every five seconds
+    async with asyncio.timeout(2):  # without news, a page is sent its position every five seconds
         while (frame := json.loads(await socket.recv()))["type"] != "alive":
             pass
     assert (frame["state"], frame["queue_position"]) == ("queued", 1)
 
 
-async def test_a_stopped_worker_saves_and_gives_back_what_it_held(make_stack: MakeStack) -> None:
+async def test_a_stopped_worker_saves_its_texts_and_requeues_them(make_stack: MakeStack) -> None:
     stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
@@ -116,7 +116,7 @@ async def test_without_redis_a_submit_is_kept_and_written_later(make_stack: Make
     )
 
 
-async def test_a_web_process_that_dies_is_not_noticed_by_the_writing(make_stack: MakeStack) -> None:
+async def test_writing_continues_while_the_web_process_is_dead(make_stack: MakeStack) -> None:
     stack = make_stack(*EVERYTHING)
     visitor = stack.visitor()
     expected = expected_text(stack, visitor)
@@ -140,7 +140,7 @@ async def test_without_redis_a_text_is_followed_by_its_row(make_stack: MakeStack
     assert frames[-1]["state"] == "done"
 
 
-async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys(
+async def test_a_frozen_worker_that_claims_its_own_text_again_still_obeys_a_cancel(
     make_stack: MakeStack,
 ) -> None:
     stack = make_stack(*EVERYTHING)
@@ -160,7 +160,7 @@ async def test_a_worker_that_stood_still_and_took_its_own_work_again_still_obeys
     assert "Traceback" not in stack.logs("worker", 500)
 
 
-async def test_a_registry_that_does_not_answer_holds_up_no_recovery(make_stack: MakeStack) -> None:
+async def test_a_silent_registry_does_not_delay_recovery(make_stack: MakeStack) -> None:
     with socket_module.create_server(("127.0.0.1", 0)) as silent:
         stack = make_stack(
             *EVERYTHING, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -174,7 +174,7 @@ async def test_a_registry_that_does_not_answer_holds_up_no_recovery(make_stack: 
     assert export(visitor, generation_id)["attempt"] == 2
 
 
-async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(
+async def test_a_cancel_after_the_worker_died_keeps_all_text_that_was_shown(
     make_stack: MakeStack,
 ) -> None:
     stack = make_stack(*EVERYTHING)
@@ -197,7 +197,7 @@ async def test_a_cancel_after_its_worker_died_keeps_all_that_was_shown(
     assert frames[-1]["length"] == len(text_of(frames))
 
 
-async def test_closed_sockets_leave_nothing_behind(make_stack: MakeStack) -> None:
+async def test_closed_sockets_leave_no_subscriptions_in_redis(make_stack: MakeStack) -> None:
     stack = make_stack("redis", "web", OWNER_MAX_SOCKETS="100")
     visitor = stack.visitor()
     ids = [visitor.submit(length=100)["id"] for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The staff see that the model registry is away, and that it is back; nothing else depends on it."""
+"""The admin says whether the model registry can be reached; nothing else depends on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSIONS = "/admin/generator/modelversion/"
 UNAVAILABLE = "The model registry is unavailable"
 
 
-def test_the_admin_says_when_the_registry_is_away_and_when_it_is_back(
+def test_the_admin_says_when_the_registry_is_unavailable_and_when_it_is_back(
     make_stack: Callable[..., Stack], data_dir: Path
 ) -> None:
     with MlflowServer(data_dir) as registry:

@@ -1,4 +1,4 @@
-"""The second click of every form, as browsers send it: at once with the first, whose answer is then lost, or right after it."""
+"""Every form sent twice: at once, when the browser drops the first answer, or in turn."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from tests.visitor import Visitor
 
 PASSWORD = "a-long-enough-one"
 VERSIONS = "/admin/generator/modelversion/"
-STAFF = f"from django.contrib.auth.models import User; User.objects.create_superuser('staff', password={PASSWORD!r})"
+STAFF = f"""
+from django.contrib.auth.models import User
+User.objects.create_superuser("staff", password={PASSWORD!r})
+"""
 Fields = dict[str, Any]
 Answer = requests.Response
 
 
 @pytest.fixture(scope="module")
 def stack(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A copy of the product of this table's own, for the live version changes."""
+    """A separate copy of the product, because the live version changes."""
     folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("clicks") / "var"))
     with Stack(folder) as running:
-        running.start(
-            *(name for name in EVERYTHING if name != "worker")
-        )  # what is submitted stays as it is
+        running.start(*(name for name in EVERYTHING if name != "worker"))  # texts stay queued
         running.manage("shell", "-c", STAFF)
         yield running
 
 
 def form(visitor: Visitor, page: str, action: str = "", **typed: Any) -> Fields:
-    """Return the fields of the form of a page that goes to `action`, filled in; hidden ones as the page has them."""
+    """Return the fields of the page's form for `action`, with its values or those `typed`."""
     html = visitor.get(page).text
     name = f'action="{action}"' if action else r"(?!.*action=)"
     (block,) = re.findall(
@@ -51,13 +52,13 @@ def form(visitor: Visitor, page: str, action: str = "", **typed: Any) -> Fields:
 
 
 def send(visitor: Visitor, path: str, fields: Fields) -> Answer:
-    """Send a form as a browser without scripts does, and go where the answer leads."""
+    """Send a form as a browser without scripts does, and follow redirects."""
     headers = {"Origin": visitor.base_url, "Accept": "text/html"}
     return visitor.http.post(visitor.base_url + path, fields, headers=headers, timeout=60)
 
 
 def at_once(visitor: Visitor, path: str, fields: Fields) -> Answer:
-    """Send a form twice at once; the browser takes the second answer, and the first one's cookies never come."""
+    """Send a form twice at once; the browser gets only the second answer and its cookies."""
     first, second = visitor.twin(), visitor.twin()
     with ThreadPoolExecutor(2) as threads:
         lost, answer = threads.map(lambda who: send(who, path, fields), (first, second))
@@ -67,7 +68,7 @@ def at_once(visitor: Visitor, path: str, fields: Fields) -> Answer:
 
 
 def in_turn(visitor: Visitor, path: str, fields: Fields) -> Answer:
-    """Send a form, and the very same form again, with the cookies that the first answer brought."""
+    """Send a form, then the same form again with the cookies of the first answer."""
     assert send(visitor, path, fields).status_code == 200
     return send(visitor, path, fields)
 
@@ -82,12 +83,12 @@ Twice = Callable[[Visitor, str, Fields], Answer]
 
 
 def texts(visitor: Visitor) -> list[str]:
-    """Return the ids in a history, newest first."""
+    """Return the ids of the visitor's texts, newest first."""
     return re.findall(r'data-row="([^"]+)"', visitor.get("/history/").text)
 
 
 def account(stack: Stack) -> str:
-    """Make an account and return its name."""
+    """Create an account and return its name."""
     name, visitor = f"u{uuid.uuid4().hex[:8]}", stack.visitor()
     send(
         visitor,
@@ -110,7 +111,7 @@ def test_sign_up(stack: Stack, click_twice: Twice) -> None:
 
 
 def test_sign_up_under_anothers_name(stack: Stack) -> None:
-    """Who is not the one of the first click learns that the name is taken, at its field, and is not signed in."""
+    """Another visitor gets an error at the name's field and is not signed in."""
     name = f"u{uuid.uuid4().hex[:8]}"
     answers = []
     for password in (PASSWORD, "another-long-one"):
@@ -190,7 +191,7 @@ def test_delete(stack: Stack, click_twice: Twice, page: str) -> None:
 
 
 def test_delete_what_is_anothers(stack: Stack) -> None:
-    """It is answered like what does not exist, and stays."""
+    """The answer is that of a text that does not exist, and nothing is deleted."""
     visitor, stranger = stack.visitor(), stack.visitor()
     mine = visitor.submit()
     answers = [

@@ -1,4 +1,4 @@
-"""A worker that is told to stop ends within three seconds, whenever that is, and counts as ready only when it takes texts."""
+"""A worker told to stop ends within three seconds, and is ready only while it takes texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEFORE_CELERY_LISTENS = -signal.SIGTERM
 
 @pytest.fixture(scope="module")
 def surroundings(prepared: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Redis and pages, for workers that come and go."""
+    """Redis and the web process, for the workers of these tests."""
     folder = shutil.copytree(str(prepared), tmp_path_factory.mktemp("starts") / "var")
     with Stack(folder) as stack:
         yield stack.start("redis", "web")
@@ -36,7 +36,7 @@ def row_of(stack: Stack) -> list[dict[str, object]]:
 
 
 def stop_and_time(stack: Stack) -> float:
-    """Stop the worker, hold its exit code against what is promised, and return how long it took."""
+    """Stop the worker, check its exit code, and return the seconds it took."""
     began = time.monotonic()
     code = stack.stop("worker", signal.SIGTERM, patience=PROMISED * 3)
     took = time.monotonic() - began
@@ -46,7 +46,7 @@ def stop_and_time(stack: Stack) -> float:
 
 
 def worker_check(stack: Stack) -> tuple[bool, str]:
-    """Return what /readyz says of workers."""
+    """Return the state of workers according to /readyz."""
     _, body = supervision.get(HOST, stack.port, "/readyz", [HOST])
     return next(
         (check["ok"], check["found"])
@@ -60,7 +60,7 @@ def test_a_worker_that_is_stopped_as_it_starts_ends_in_time(
     surroundings: Stack, after: float
 ) -> None:
     surroundings.launch("worker")
-    time.sleep(after)  # a moment is what is tested: there is no state to wait for
+    time.sleep(after)  # the moment is the test's input: there is no state to wait for
     assert stop_and_time(surroundings) <= PROMISED
 
 
@@ -94,7 +94,7 @@ def test_a_worker_counts_as_ready_only_when_it_takes_texts(surroundings: Stack) 
     assert not worker_check(surroundings)[0]
 
 
-def test_a_worker_is_ready_no_longer_without_redis_and_again_once_it_is_back(
+def test_a_worker_is_not_ready_without_redis_and_ready_once_redis_is_back(
     surroundings: Stack,
 ) -> None:
     surroundings.start("worker")
@@ -144,7 +144,7 @@ def test_a_worker_ends_in_time_while_it_fetches_a_version(make_stack: MakeStack)
             assert stop_and_time(stack) <= PROMISED
 
 
-def test_a_text_whose_model_is_being_fetched_is_given_back_without_blame(
+def test_a_text_requeued_while_its_model_is_fetched_is_not_counted_as_failed(
     make_stack: MakeStack,
 ) -> None:
     with socket.create_server((HOST, 0)) as silent:

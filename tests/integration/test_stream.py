@@ -1,4 +1,4 @@
-"""From a submit to the last frame, through every real part."""
+"""One text from the submit to the last frame, through all real processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Frames = list[dict[str, Any]]
 
 
 def text_of(frames: Frames, start: int = 0) -> str:
-    """Return the text that frames carry; a gap or an overlap fails."""
+    """Return the text in the frames; a gap or an overlap fails the test."""
     text = ""
     for frame in frames:
         if frame["type"] in {"snapshot", "chars"}:
@@ -47,7 +47,7 @@ async def test_frames_carry_the_whole_text_and_the_row_says_the_same(stack: Stac
     assert (row["text"], row["state"], row["attempt"]) == (text, "done", 1)
 
 
-async def test_characters_come_while_they_are_written(stack: Stack) -> None:
+async def test_characters_arrive_while_the_text_is_written(stack: Stack) -> None:
     visitor = stack.visitor()
     frames = await visitor.frames(visitor.submit(length=20_000)["id"])
     live = [frame for frame in frames if frame["type"] == "chars" and frame["surprisal"]]
@@ -87,7 +87,7 @@ async def test_sixteen_visitors_at_once_each_get_their_own_text(stack: Stack) ->
     )
 
 
-async def test_a_reconnect_goes_on_at_its_offset(stack: Stack) -> None:
+async def test_a_reconnect_continues_at_its_offset(stack: Stack) -> None:
     visitor = stack.visitor()
     generation_id = visitor.submit(length=20_000, seed=3)["id"]
     async with visitor.socket(generation_id) as socket:
@@ -108,7 +108,7 @@ async def test_two_tabs_show_the_same(stack: Stack) -> None:
     assert one[-1] == two[-1]
 
 
-async def test_an_ended_generation_comes_as_snapshot_and_end(stack: Stack) -> None:
+async def test_an_ended_generation_is_sent_as_snapshot_and_end(stack: Stack) -> None:
     visitor = stack.visitor()
     generation_id = visitor.submit(length=300)["id"]
     text = text_of(await visitor.frames(generation_id))
@@ -117,7 +117,7 @@ async def test_an_ended_generation_comes_as_snapshot_and_end(stack: Stack) -> No
     assert (beyond[0]["offset"], beyond[0]["text"]) == (len(text), "")
 
 
-async def test_unknown_characters_are_named_in_the_first_frame_and_on_the_row(stack: Stack) -> None:
+async def test_unknown_characters_are_named_in_the_first_frame_and_in_the_row(stack: Stack) -> None:
     visitor = stack.visitor()
     generation_id = visitor.submit(prompt="“The” ☃ and the ☃ 漢", length=50)["id"]
     frames = await visitor.frames(generation_id)
@@ -178,7 +178,7 @@ async def test_deleting_a_running_generation_ends_it(stack: Stack) -> None:
     wait_until(lambda: not stack.rows(idle), "the worker lets go of a deleted generation", 15)
 
 
-async def test_a_waiting_socket_survives_eight_idle_seconds_and_is_told_its_place(
+async def test_a_waiting_socket_survives_eight_idle_seconds_and_gets_its_queue_position(
     make_stack: Any,
 ) -> None:
     stack = make_stack("redis", "web")

@@ -1,4 +1,4 @@
-"""Who a visitor is: whoever has their cookie, and nobody else."""
+"""A visitor is identified by their cookie and by nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.visitor import Visitor
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
-def test_who_has_a_saved_page_is_not_its_visitor(stack: Stack) -> None:
+def test_a_saved_page_does_not_give_access_to_its_visitors_texts(stack: Stack) -> None:
     visitor, thief = stack.visitor(), stack.visitor()
     saved = visitor.get("/").text
     key = uuid.uuid4().hex
@@ -37,7 +37,7 @@ def test_who_has_a_saved_page_is_not_its_visitor(stack: Stack) -> None:
     assert visitor.get(mine["url"]).status_code == 200
 
 
-def test_the_cookie_says_who_it_is_before_anything_was_sent(stack: Stack) -> None:
+def test_the_first_page_sets_the_visitor_cookie(stack: Stack) -> None:
     answer = stack.visitor().get("/")
     (cookie,) = (
         line for line in answer.raw.headers.getlist("Set-Cookie") if line.startswith("visitor-")
@@ -52,7 +52,7 @@ def test_the_cookie_says_who_it_is_before_anything_was_sent(stack: Stack) -> Non
     ]
 
 
-def test_a_cookie_that_was_tampered_with_is_none(stack: Stack) -> None:
+def test_a_forged_cookie_is_replaced_by_a_new_visitors(stack: Stack) -> None:
     visitor = stack.visitor()
     mine = visitor.submit(length=10)
     name, value = next(
@@ -66,10 +66,8 @@ def test_a_cookie_that_was_tampered_with_is_none(stack: Stack) -> None:
         other.http.cookies.set(name, forged)
         assert other.get(mine["url"]).status_code == 404
         other.get("/")
-        assert (
-            len({cookie.value for cookie in other.http.cookies if cookie.name == name} - {forged})
-            == 1
-        )  # a new one
+        values = {cookie.value for cookie in other.http.cookies if cookie.name == name}
+        assert len(values - {forged}) == 1, "a new visitor's cookie"
     assert visitor.get(mine["url"]).status_code == 200
 
 
