@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: run test lint types audit test-unit test-integration test-e2e test-faults-short \
+.PHONY: run test lint types audit test-js test-unit test-integration test-e2e test-faults-short \
 	test-faults test-tools bench-engine bench-stream bench-training screenshots clean
 
 run: $(VENV)/installed-run
@@ -17,6 +17,7 @@ test: $(VENV)/installed-test test-tools
 	$(MAKE) lint
 	$(MAKE) types
 	$(MAKE) audit
+	$(MAKE) test-js
 	$(MAKE) test-unit
 	$(MAKE) test-integration
 	$(MAKE) test-e2e
@@ -33,6 +34,10 @@ types: $(VENV)/installed-test
 # Known vulnerabilities of the pinned packages; where they cannot be looked up, it says so.
 audit: $(VENV)/installed-test
 	$(BIN)/python tools/audit.py
+
+# The browser's modules, by Node's own test runner.
+test-js: test-tools
+	@tools/test-js.sh
 
 test-unit: $(VENV)/installed-test
 	$(PYTEST) tests/ml tests/generator

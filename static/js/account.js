@@ -1,4 +1,4 @@
-// The pages to sign in and to sign up.
+// The sign-in page and the sign-up page.
 
 import { enhance } from "./enhance.js";
 

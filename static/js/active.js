@@ -1,4 +1,4 @@
-// The texts that keep another from being sent, each with a link and its Stop.
+// The list of texts in progress that keep another one from being sent. Each has a link and a Stop.
 
 import { post } from "./post.js";
 
@@ -8,19 +8,30 @@ export class Active {
   #stopped;
   #say;
 
-  /** `stopped` is called when one of them was stopped, `say` with a sentence when that did not work. */
+  /**
+   * @param {HTMLElement} place the list with its heading
+   * @param {HTMLFormElement} form the form whose token a Stop sends along
+   * @param {{stopped: () => void, say: (sentence: string) => void}} callbacks
+   *   `stopped` is called after a text was stopped, `say` with the reason when stopping failed
+   */
   constructor(place, form, { stopped, say }) {
     [this.#place, this.#form, this.#stopped, this.#say] = [place, form, stopped, say];
   }
 
-  /** Show `texts` ([{id, url, cancel, excerpt}]), or nothing. */
+  /**
+   * Show `texts`, or hide the list when there are none.
+   * @param {{id: string, url: string, cancel: string, excerpt: string}[]} texts
+   */
   show(texts = []) {
     this.#place.hidden = !texts.length;
-    this.#place.querySelector("[data-active-list]").replaceChildren(...texts.map((text) => this.#row(text)));
+    this.#place.querySelector("[data-active-list]").replaceChildren(...texts.map(row));
     if (texts.length) this.#place.scrollIntoView({ block: "nearest" });
   }
 
-  /** Stop the text of a button. */
+  /**
+   * Stop the text that `button` belongs to. A text that is already gone (404) counts as stopped.
+   * @param {HTMLButtonElement} button
+   */
   async stop(button) {
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", true);
@@ -35,23 +46,23 @@ export class Active {
     this.#place.hidden = !this.#place.querySelector("li");
     this.#stopped();
   }
+}
 
-  #row({ id, url, cancel, excerpt }) {
-    const row = document.createElement("li");
-    const link = document.createElement("a");
-    link.href = url;
-    link.append(excerpt ? foreign(excerpt) : "a text without a prompt");
-    const button = document.createElement("button");
-    button.className = "button button-small";
-    button.formAction = cancel;
-    button.dataset.cancel = id;
-    const which = document.createElement("span");
-    which.className = "visually-hidden";
-    which.append(" ", foreign(excerpt));
-    button.append("Stop", which);
-    row.append(link, " ", button);
-    return row;
-  }
+function row({ id, url, cancel, excerpt }) {
+  const item = document.createElement("li");
+  const link = document.createElement("a");
+  link.href = url;
+  link.append(excerpt ? foreign(excerpt) : "a text without a prompt");
+  const button = document.createElement("button");
+  button.className = "button button-small";
+  button.formAction = cancel;
+  button.dataset.cancel = id;
+  const which = document.createElement("span");
+  which.className = "visually-hidden";
+  which.append(" ", foreign(excerpt));
+  button.append("Stop", which);
+  item.append(link, " ", button);
+  return item;
 }
 
 function foreign(text) {

@@ -1,7 +1,10 @@
-// A key for each submit: the same submit sent twice makes one text; what was changed is another submit.
+// A key for each submit. The server makes one text for each key, however often it is sent.
 
-const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16).padStart(8, "0")).join("");
-
+/**
+ * Keep a key in `form`, and renew it with every change: a changed form is another submit.
+ * @param {HTMLFormElement} form
+ * @returns {() => string} renews the key
+ */
 export function keepClientKey(form) {
   const field = form.elements.namedItem("client_key");
   const renew = () => (field.value = newKey());
@@ -10,9 +13,19 @@ export function keepClientKey(form) {
   return renew;
 }
 
-/** The server has put keys into the forms of this page; who left it by one and came back wants another text, not the same. */
+/**
+ * Renew the keys that the server put into the forms of this page when a reader comes back to it.
+ * The browser restores the page with its old keys, and the reader now wants another text.
+ */
 export function newKeysOnReturn() {
   addEventListener("pageshow", (event) => {
-    if (event.persisted) for (const field of document.querySelectorAll('input[name="client_key"]')) field.value = newKey();
+    if (!event.persisted) return;
+    const fields = document.querySelectorAll('input[name="client_key"]');
+    for (const field of fields) field.value = newKey();
   });
+}
+
+function newKey() {
+  const numbers = crypto.getRandomValues(new Uint32Array(4));
+  return Array.from(numbers, (number) => number.toString(16).padStart(8, "0")).join("");
 }

@@ -1,4 +1,4 @@
-// The desk: sends a prompt and shows its text in the place where the prompt was typed, at the text's own address.
+// The desk: sends a prompt, and shows the text in its place and at the text's own address.
 
 import { Active } from "./active.js";
 import { keepClientKey } from "./client-key.js";
@@ -12,6 +12,7 @@ import { Output } from "./output.js";
 import { post } from "./post.js";
 import { refreshParts } from "./refresh.js";
 import { Retry } from "./retry.js";
+import * as sentences from "./sentences.js";
 import { submitOnShortcut } from "./shortcut.js";
 import { showUnknown } from "./unknown.js";
 
@@ -29,7 +30,7 @@ const active = new Active(part("active"), form, {
 });
 const deskAddress = form.dataset.desk;
 let current = null; // {url, prompt, length} of the text on the sheet
-let shown = location.pathname;
+let shown = location.pathname; // the address of what this page shows
 let sending = false;
 
 enhance();
@@ -43,7 +44,7 @@ part("edit").addEventListener("click", () => {
   write();
 });
 addEventListener("popstate", () => {
-  if (location.pathname === shown) return; // only a jump within the page
+  if (location.pathname === shown) return; // a jump within the page
   if (location.pathname === deskAddress) write();
   else location.reload();
 });
@@ -62,7 +63,7 @@ output.addEventListener("end", () => {
 });
 output.addEventListener("refused", () => (part("settings").disabled = false));
 
-/** `automatic`: nobody pressed anything just now, so the focus stays where it is. */
+/** Send the form. An `automatic` try leaves focus and scrolling alone: nobody pressed anything. */
 async function send(automatic = false) {
   const unreadable = unreadableNumbers(form);
   if (Object.keys(unreadable).length) {
@@ -74,7 +75,7 @@ async function send(automatic = false) {
   await sendTo(form.action, new FormData(form), typed, send, automatic);
 }
 
-/** Write the text on the sheet again, with its own settings and its seed. */
+/** Run the text on the sheet again, with its own settings and seed. */
 async function again(automatic = false) {
   const body = new FormData(againForm);
   body.set("seed", "same");
@@ -85,7 +86,7 @@ async function sendTo(url, body, { prompt, length }, resend, automatic) {
   if (sending) return;
   sending = true;
   clearErrors(form);
-  if (!automatic) toTop(); // now, at the reader's touch: nothing in sight moves when the answer comes
+  if (!automatic) toTop(); // at the reader's touch, so that nothing moves when the answer comes
   form.setAttribute("aria-busy", "true");
   const answer = await post(url, body);
   form.removeAttribute("aria-busy");
@@ -106,10 +107,12 @@ function refuse({ status, data, message, retryAfter }, resend, automatic) {
   }
   const errors = data.errors ?? {};
   if (errors.prompt) write();
-  if (errors.parent) form.elements.namedItem("parent").value = ""; // it was deleted; the next try goes without
-  showErrors(form, errors, message || (Object.keys(errors).length ? "" : "The server refused this."), !automatic);
+  if (errors.parent) form.elements.namedItem("parent").value = ""; // deleted: go on without it
+  const unsaid = !message && !Object.keys(errors).length;
+  showErrors(form, errors, unsaid ? sentences.REFUSED : message, !automatic);
   active.show(data.active);
-  if (retryAfter) retry.offer(retryAfter, () => resend(true), () => showAlert(form, "You can send it again now."));
+  const sendable = () => showAlert(form, sentences.SENDABLE);
+  if (retryAfter) retry.offer(retryAfter, () => resend(true), sendable);
   else retry.clear();
 }
 
@@ -120,7 +123,7 @@ function read({ id, url, socket, seed }) {
   shown = location.pathname;
   document.title = `${titleOf(current.prompt)} – CharRNN Live`;
   form.dataset.mode = "reading";
-  form.elements.namedItem("parent").value = id; // what is written next goes on from here
+  form.elements.namedItem("parent").value = id; // the parent of what is sent next
   part("submit").textContent = "Generate again";
   part("writing").hidden = true;
   part("settings").disabled = true;
@@ -138,14 +141,15 @@ function read({ id, url, socket, seed }) {
   output.listen(socket, { length: current.length, asked: true });
 }
 
-/** Keep what was typed with the desk's entry of the history: after a reload of the text's page, Back loads the desk anew. */
+/** Keep the form in the desk's history entry: after a reload of a text, Back loads a new desk. */
 function keepDraft() {
   const { csrfmiddlewaretoken, client_key, ...draft } = Object.fromEntries(new FormData(form));
   history.replaceState({ draft }, "");
 }
 
 function restoreDraft() {
-  for (const [name, value] of Object.entries(history.state?.draft ?? {})) form.elements.namedItem(name).value = value;
+  const draft = history.state?.draft ?? {};
+  for (const [name, value] of Object.entries(draft)) form.elements.namedItem(name).value = value;
 }
 
 function toTop() {

@@ -1,4 +1,4 @@
-// A text's own page: goes on where the server left it, and completes the details when it ends.
+// A text's own page: follows the text from where the server left it, and completes the details.
 
 import { newKeysOnReturn } from "./client-key.js";
 import { closableQuestions } from "./confirm.js";
@@ -15,14 +15,16 @@ enhance();
 closableQuestions();
 copyButtons(element);
 newKeysOnReturn();
-// After a reload the entries that the desk's script made lead to this very page, at the desk's address.
+// After a reload, the history entries that the desk's script made show this page at their address.
 addEventListener("popstate", () => location.pathname !== address && location.reload());
 
 if (element.dataset.socket !== "ended") {
   const output = new Output(element, element.querySelector("[data-next]"));
   const { socketPath, offset, length, state } = element.dataset;
-  output.addEventListener("state", () => refreshParts(location.href, ["details"]));
-  output.addEventListener("position", (event) => (document.querySelector("[data-written]").textContent = grouped(event.detail)));
-  output.addEventListener("end", () => refreshParts(location.href, ["details", "facts"]));
+  const refresh = (...names) => refreshParts(location.href, names);
+  const written = () => document.querySelector("[data-written]"); // a refresh replaces it
+  output.addEventListener("state", () => refresh("details"));
+  output.addEventListener("position", ({ detail }) => (written().textContent = grouped(detail)));
+  output.addEventListener("end", () => refresh("details", "facts"));
   output.listen(socketPath, { position: Number(offset), length, state });
 }

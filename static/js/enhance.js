@@ -1,11 +1,14 @@
-// What every page with scripts gets: times in the reader's zone, tokens that are not too old, and the controls that only a script can serve.
+// What scripts do on every page: local times, fresh tokens, and controls that need a script.
 
 import { localTimes } from "./times.js";
 import { freshTokens } from "./token.js";
 
+const MINUTE = 60000; // ms
+
+/** Enhance the page. */
 export function enhance() {
   for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
   freshTokens();
   localTimes();
-  setInterval(localTimes, 60000);
+  setInterval(localTimes, MINUTE);
 }

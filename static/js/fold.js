@@ -1,5 +1,10 @@
-// The settings of a narrow desk, folded behind a button. On a wide one the style shows them always, and no button.
+// The settings of a narrow desk, folded behind a button. On a wide desk CSS shows them always.
 
+/**
+ * Let `button` fold and unfold `body`. An "unfold" event on `body` opens it too.
+ * @param {HTMLButtonElement} button
+ * @param {HTMLElement} body
+ */
 export function foldable(button, body) {
   const set = (open) => {
     body.toggleAttribute("data-open", open);
@@ -9,6 +14,6 @@ export function foldable(button, body) {
     set(!body.hasAttribute("data-open"));
     body.scrollIntoView({ block: "nearest" });
   });
-  body.addEventListener("unfold", () => set(true)); // something in it is about to get the focus
+  body.addEventListener("unfold", () => set(true)); // a field in it is about to get the focus
   if (body.querySelector('[aria-invalid="true"]')) set(true);
 }

@@ -1,21 +1,34 @@
-// Keeps the end of a growing text in view, until its reader scrolls up; then offers a way back to the end.
+// Keeps the end of a growing text in view until the reader scrolls up, then offers a way back.
+
+const TOLERANCE = 4; // px; closer to the edge counts as visible
+const MARGIN = 24; // px between the end of the text and the bar below it
+const INSTANT = { behavior: "instant" };
 
 export class Follow {
   #end;
-  #bars; // what stands at the lower edge of the window, over the text
+  #bars;
   #jump;
   #active = false;
   #following = false;
   #lastY = 0;
   #due = false;
 
+  /**
+   * @param {HTMLElement} end the caret at the end of the text
+   * @param {HTMLElement[]} bars what stands over the text at the lower edge of the window
+   * @param {HTMLButtonElement} jump leads back to the end
+   */
   constructor(end, bars, jump) {
     [this.#end, this.#bars, this.#jump] = [end, bars, jump];
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
     jump.addEventListener("click", () => this.toEnd());
   }
 
-  /** Begin with a text that grows; it is followed if the reader asked for it just now, or if its end can be seen. */
+  /**
+   * Start with a text that grows.
+   * @param {boolean} asked whether the reader has just asked for it; it is followed then, and also
+   *   when its end is visible
+   */
   start(asked) {
     this.#active = true;
     this.#lastY = scrollY;
@@ -23,18 +36,22 @@ export class Follow {
     this.grown();
   }
 
-  /** The text has ended: bring into view what stands below it now, up to the end of `section`, if its end was in view. */
+  /**
+   * The text has ended. If its end was followed, bring what now stands below it into view.
+   * @param {HTMLElement} section scrolled to its end
+   */
   finish(section) {
     if (this.#active && this.#following) {
       afterwards(() => {
-        const below = section.getBoundingClientRect().bottom - this.#bars[0].getBoundingClientRect().bottom;
-        scrollBy({ top: Math.max(0, Math.ceil(below)), behavior: "instant" });
+        const below = bottom(section) - bottom(this.#bars[0]);
+        scrollBy({ top: Math.max(0, Math.ceil(below)), ...INSTANT });
       });
     }
     this.#active = false;
     this.#jump.hidden = true;
   }
 
+  /** The text has grown. */
   grown() {
     if (this.#due || !this.#active || !this.#following || this.#endIsVisible()) return;
     this.#due = true;
@@ -44,6 +61,7 @@ export class Follow {
     });
   }
 
+  /** Scroll to the end and follow it again. */
   toEnd() {
     this.#set(true);
     this.#scrollToEnd();
@@ -63,21 +81,29 @@ export class Follow {
   }
 
   #endIsVisible() {
-    return this.#end.getBoundingClientRect().bottom <= this.#edge() + 4;
+    return bottom(this.#end) <= this.#edge() + TOLERANCE;
   }
 
-  /** Return where the text goes out of sight. */
+  /** Return where the bars begin to cover the text. */
   #edge() {
-    return Math.min(...this.#bars.filter((bar) => !bar.hidden).map((bar) => bar.getBoundingClientRect().top));
+    const shown = this.#bars.filter((bar) => !bar.hidden);
+    return Math.min(...shown.map((bar) => bar.getBoundingClientRect().top));
   }
 
   #scrollToEnd() {
-    // by whole pixels, or what is stuck to the window trembles
-    scrollBy({ top: Math.ceil(this.#end.getBoundingClientRect().bottom - this.#edge() + 24), behavior: "instant" });
+    // Whole pixels: after a fraction of one, elements stuck to the window would tremble.
+    scrollBy({ top: Math.ceil(bottom(this.#end) - this.#edge() + MARGIN), ...INSTANT });
   }
 }
 
-/** Scroll once what has grown was shown: in one frame with it, what stands below, out of sight, would count as a jump. */
+function bottom(element) {
+  return element.getBoundingClientRect().bottom;
+}
+
+/**
+ * Scroll one frame after the text has grown. In the same frame the browser would count what stands
+ * below the text, out of sight, as a layout shift.
+ */
 function afterwards(scroll) {
   requestAnimationFrame(() => requestAnimationFrame(scroll));
 }

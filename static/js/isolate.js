@@ -1,15 +1,27 @@
-// What a person or a model wrote, in plain text among our own words: titles and sentences. generator/web/foreign.py does the same.
+// What a person or a model wrote, shown among our own words. It may hold controls of direction.
+// generator/web/foreign.py does the same.
 
-const CONTROLS = /[\u202a-\u202e\u2066-\u2069]/g; // what overrides or embeds a direction, or ends an isolate early
+// These override or embed a direction, or end an isolate early.
+const CONTROLS = /([\u202a-\u202e\u2066-\u2069])/;
+const ALL_CONTROLS = new RegExp(CONTROLS, "g");
 
-/** Return `text` on one line, with a direction of its own that ends where the text ends. */
+/**
+ * Return `text` on one line for a title or a sentence. Its direction ends where the text ends.
+ * @param {string} text
+ */
 export function isolated(text) {
-  return `\u2068${text.replace(CONTROLS, "").replace(/[\s\x1c-\x1f\x85]+/g, " ").trim()}\u2069`;
+  const line = text.replace(ALL_CONTROLS, "").replace(/[\s\x1c-\x1f\x85]+/g, " ").trim();
+  return `\u2068${line}\u2069`;
 }
 
-/** Return nodes for `text` in which each control of direction stands in a box of its own and has no effect, but can be copied. */
+/**
+ * Return nodes for `text`. Each control of direction stands in a box of its own: it has no effect
+ * there, but can be copied.
+ * @param {string} text
+ * @returns {(string | HTMLElement)[]}
+ */
 export function tamed(text) {
-  return text.split(/([\u202a-\u202e\u2066-\u2069])/).map((part, index) => {
+  return text.split(CONTROLS).map((part, index) => {
     if (index % 2 === 0) return part;
     const box = document.createElement("span");
     box.className = "control";
@@ -18,7 +30,10 @@ export function tamed(text) {
   });
 }
 
-/** Return a character, or its number where it could not be seen. */
+/**
+ * Return a character, or its number where it would be invisible.
+ * @param {string} character
+ */
 export function visible(character) {
   if (!/[\p{C}\p{Z}]/u.test(character)) return character;
   return `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;

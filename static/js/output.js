@@ -1,8 +1,10 @@
-// The sheet with a text on it: shows what its stream brings and keeps state, progress and status up to date.
+// The sheet with a text on it. Shows what its stream brings, and its state, progress and status.
 
 import { Follow } from "./follow.js";
 import { Reveal } from "./reveal.js";
 import * as sentences from "./sentences.js";
+import { meansStop } from "./shortcut.js";
+import { Speed } from "./speed.js";
 import { Stream } from "./stream.js";
 import { showUnknown } from "./unknown.js";
 
@@ -21,27 +23,37 @@ export class Output extends EventTarget {
   #waitTimer = 0;
   #place = null;
   #note = "";
-  #firstAt = 0;
-  #firstPosition = 0;
+  #speed = new Speed();
 
-  /** `next`: what gets the focus when Stop goes away with it. */
+  /**
+   * Events: "state" (detail: the new state), "position" (detail: characters written), "end",
+   * "refused".
+   * @param {HTMLElement} element the sheet
+   * @param {HTMLElement} next gets the focus if Stop has it when the text ends
+   */
   constructor(element, next) {
     super();
     this.#element = element;
     this.#next = next;
     this.#part = (name) => element.querySelector(`[data-${name}]`);
-    this.#follow = new Follow(this.#part("caret"), [this.#part("bar"), this.#part("unknown")], this.#part("jump"));
+    const bars = [this.#part("bar"), this.#part("unknown")];
+    this.#follow = new Follow(this.#part("caret"), bars, this.#part("jump"));
     this.#reveal = new Reveal(this.#part("text"), () => this.#follow.grown());
     this.#part("stop").addEventListener("click", (event) => this.#stopClicked(event));
     document.addEventListener("keydown", (event) => this.#stopPressed(event));
   }
 
-  /** Listen from `position` on to a generation of `length` characters; `asked`: the reader has just asked for it. */
+  /**
+   * Show a text from `position` on as it grows to `length` characters.
+   * @param {string} path of its socket
+   * @param {{position?: number, length: number, state?: string, asked?: boolean}} text
+   *   `asked` says that the reader has just asked for it
+   */
   listen(path, { position = 0, length, state = "queued", asked = false }) {
     this.close();
     Object.assign(this.#element.dataset, { frames: 0, length });
     if (!position) this.#reveal.clear();
-    this.#firstAt = 0;
+    this.#speed.clear();
     this.#part("count").textContent = this.#part("speed").textContent = "";
     this.#setStopping(false);
     this.#setState(state);
@@ -51,7 +63,7 @@ export class Output extends EventTarget {
     this.#follow.start(asked);
   }
 
-  /** Leave the generation to itself. */
+  /** Leave the text to itself. */
   close() {
     this.#stream?.close();
     this.#stream = null;
@@ -61,7 +73,9 @@ export class Output extends EventTarget {
 
   #subscribe(stream) {
     const on = (type, act) =>
-      stream.addEventListener(type, (event) => stream === this.#stream && act.call(this, event.detail));
+      stream.addEventListener(type, ({ detail }) => {
+        if (stream === this.#stream) act.call(this, detail);
+      });
     on("socket", this.#socketIs);
     on("snapshot", this.#snapshot);
     on("chars", this.#characters);
@@ -82,7 +96,7 @@ export class Output extends EventTarget {
   #snapshot(frame) {
     this.#element.dataset.length = frame.length;
     this.#setState(frame.state, frame.queue_position, frame.note);
-    this.#reveal.place(frame.text); // written before this page came: nothing to play
+    this.#reveal.place(frame.text); // at once: it was written before this page came
     this.#setPosition(frame.offset + Array.from(frame.text).length);
     showUnknown(this.#part("unknown"), frame.unknown_characters);
   }
@@ -107,14 +121,14 @@ export class Output extends EventTarget {
     this.#over("end");
   }
 
-  #refused(sentence) {
+  #refused(code) {
     this.#reveal.flush();
     this.#setState("");
-    this.#say(sentence);
+    this.#say(sentences.refused(code));
     this.#over("refused");
   }
 
-  /** Nothing more comes: say so to the page, and leave the focus where it is of use. */
+  /** Nothing more comes: tell the page, and keep the focus where the reader can use it. */
   #over(how) {
     this.#element.dataset.socket = "ended";
     this.dispatchEvent(new CustomEvent(how));
@@ -123,15 +137,13 @@ export class Output extends EventTarget {
   }
 
   #stopClicked(event) {
-    if (!this.#stream || this.#element.dataset.socket === "ended") return; // the form does it
+    if (!this.#stream || this.#element.dataset.socket === "ended") return; // the form sends it
     event.preventDefault();
     this.#stop();
   }
 
-  /** Escape stops, unless it means something else: it ends a composition, or closes an open question. */
   #stopPressed(event) {
-    if (event.key !== "Escape" || event.isComposing || event.defaultPrevented || event.repeat) return;
-    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (!meansStop(event)) return;
     if (!this.#stream || !RUNNING.includes(this.#element.dataset.state)) return;
     this.#stop();
   }
@@ -139,7 +151,7 @@ export class Output extends EventTarget {
   #stop() {
     this.#setStopping(true);
     this.#stream.cancel();
-    this.#say("Stopping…");
+    this.#say(sentences.STOPPING);
   }
 
   #setStopping(stopping) {
@@ -165,28 +177,26 @@ export class Output extends EventTarget {
   #sayState(state) {
     clearTimeout(this.#waitTimer);
     if (!RUNNING.includes(state)) return;
-    if (this.#stopping) this.#say("Stopping…");
-    else if (this.#note) this.#say(this.#note);
-    else if (state === "running") this.#say("Generating");
-    else this.#waitTimer = setTimeout(() => this.#say(sentences.waiting(this.#place)), WAITING_IS_WORTH_SAYING);
+    const sentence = sentences.underWay({ state, note: this.#note, stopping: this.#stopping });
+    if (sentence) return this.#say(sentence);
+    const sayWaiting = () => this.#say(sentences.waiting(this.#place));
+    this.#waitTimer = setTimeout(sayWaiting, WAITING_IS_WORTH_SAYING);
   }
 
   #setPosition(position) {
     const progress = this.#part("progress");
+    const { length } = this.#element.dataset;
     this.#element.dataset.offset = position;
-    progress.max = this.#element.dataset.length;
+    progress.max = length;
     progress.value = position;
-    this.#part("count").textContent = position ? sentences.written(position, this.#element.dataset.length) : "";
+    this.#part("count").textContent = position ? sentences.written(position, length) : "";
     this.dispatchEvent(new CustomEvent("position", { detail: position }));
   }
 
   #measure() {
-    const position = Number(this.#element.dataset.offset);
-    const now = performance.now();
-    if (!this.#firstAt) [this.#firstAt, this.#firstPosition] = [now, position];
-    const seconds = (now - this.#firstAt) / 1000;
-    const speed = seconds > 0.25 ? `, ${sentences.grouped(Math.round((position - this.#firstPosition) / seconds))} a second` : "";
-    this.#part("speed").textContent = speed;
+    const speed = this.#speed.at(Number(this.#element.dataset.offset), performance.now());
+    const sentence = speed === null ? "" : `, ${sentences.grouped(Math.round(speed))} a second`;
+    this.#part("speed").textContent = sentence;
   }
 
   #say(sentence) {

@@ -1,14 +1,27 @@
-// Sends a form to the server and reads its answer, whatever it is.
+// Sends a form to the server and reads whatever it answers.
 
+import { postFailed } from "./sentences.js";
 import { renewToken } from "./token.js";
 
 const PATIENCE = 30000; // ms; a busy database answers after 20 s
 
 /**
- * Return {ok, status, data, message, retryAfter}: `message` says what went wrong as a whole, `data.errors` at which field;
- * `retryAfter` is in seconds, 0 where waiting does not help. A form whose token is too old is sent once more, with the new one.
+ * Send `body` to `url`. A form whose token is too old is sent once more with the new one.
+ * @param {string} url
+ * @param {FormData} body
+ * @returns {Promise<{ok: boolean, status: number, data: object, message: string,
+ *   retryAfter: number}>}
+ *   `status` is 0 when no answer came; `message` says what failed as a whole, `data.errors` at
+ *   which field; `retryAfter` is in seconds, 0 where waiting does not help
  */
-export async function post(url, body, again = false) {
+export async function post(url, body) {
+  const answer = await send(url, body);
+  if (answer.status !== 403 || !answer.data.csrf_token) return answer;
+  renewToken(body, answer.data.csrf_token);
+  return send(url, body);
+}
+
+async function send(url, body) {
   let response;
   try {
     response = await fetch(url, {
@@ -18,23 +31,10 @@ export async function post(url, body, again = false) {
       signal: AbortSignal.timeout(PATIENCE),
     });
   } catch {
-    const message = "The server cannot be reached. What you typed is kept; try again.";
-    return { ok: false, status: 0, data: {}, message, retryAfter: 0 };
+    return { ok: false, status: 0, data: {}, message: postFailed(0), retryAfter: 0 };
   }
+  const { ok, status, headers } = response;
   const data = await response.json().catch(() => ({}));
-  if (response.status === 403 && data.csrf_token && !again) {
-    renewToken(body, data.csrf_token);
-    return post(url, body, true);
-  }
-  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  return { ok: response.ok, status: response.status, data, message: response.ok ? "" : sentence(response, data, retryAfter), retryAfter };
-}
-
-function sentence(response, data) {
-  const said = data.errors?.__all__?.join(" ");
-  if (said) return said; // how long to wait counts down beside it
-  if (response.status === 400) return "";
-  if (response.status === 403) return "This page is too old for the server. Copy what you typed and reload the page.";
-  if (response.status === 404) return "This text does not exist any more, or it is not yours.";
-  return `The server could not do it (${response.status}). What you typed is kept; try again.`;
+  const message = ok ? "" : data.errors?.__all__?.join(" ") || postFailed(status);
+  return { ok, status, data, message, retryAfter: Number(headers.get("Retry-After")) || 0 };
 }

@@ -1,6 +1,6 @@
-// Offers to send again by itself what was refused for now, and counts the seconds until then.
+// Offers to send a form again once the server will take it, and counts down the seconds.
 
-const SPREAD = 2000; // ms; those who were refused together should not come back together
+const SPREAD = 2000; // ms; pages that were refused together do not all come back together
 
 export class Retry {
   #row;
@@ -11,13 +11,19 @@ export class Retry {
   #send;
   #over;
 
+  /** @param {HTMLElement} row the offer: a checkbox and the seconds left */
   constructor(row) {
     this.#row = row;
     this.#wanted = row.querySelector("[data-retry-wanted]");
     this.#seconds = row.querySelector("[data-retry-seconds]");
   }
 
-  /** Count down; then `send` if the reader wants that, else `over`, after which the reader can. */
+  /**
+   * Count down, then call `send` if the reader ticked the offer, else `over`.
+   * @param {number} seconds
+   * @param {() => void} send
+   * @param {() => void} over tells the reader that the form can be sent now
+   */
   offer(seconds, send, over) {
     this.#stop();
     [this.#send, this.#over] = [send, over];
@@ -26,7 +32,7 @@ export class Retry {
     this.#tick();
   }
 
-  /** There is nothing to wait for any more. */
+  /** End the wait now. */
   over() {
     this.#stop();
     (this.#wanted.checked ? this.#send : this.#over)();

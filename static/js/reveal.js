@@ -1,19 +1,22 @@
-// Shows characters evenly although they arrive in handfuls, and never later than LAG after they came.
+// Shows characters evenly although they arrive in handfuls.
 
-const LAG = 280; // ms
-const SMOOTHING = 110; // ms; the share of the waiting characters shown in a frame is its length divided by this
+import { Backlog } from "./backlog.js";
+
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Reveal {
   #element;
   #node = document.createTextNode("");
-  #waiting = []; // [{ characters, arrived }], characters are code points
-  #count = 0;
+  #backlog = new Backlog();
   #frame = 0;
   #last = 0;
   #whenShown = [];
   #onGrow;
 
+  /**
+   * @param {HTMLElement} element gets the text
+   * @param {() => void} onGrow called whenever more is shown
+   */
   constructor(element, onGrow) {
     this.#element = element;
     element.append(this.#node);
@@ -28,59 +31,43 @@ export class Reveal {
     this.#element.replaceChildren(this.#node);
   }
 
-  /** Show a text at once. */
+  /** Show a text at once, after all that waits. */
   place(text) {
     this.flush();
     this.#show(text);
   }
 
-  /** Show a text character by character. */
+  /** Show a text character by character; at once on a hidden page or with reduced motion. */
   add(text) {
     if (!text) return;
     if (still.matches || document.hidden) return this.place(text);
-    const characters = Array.from(text);
-    this.#waiting.push({ characters, arrived: performance.now() });
-    this.#count += characters.length;
+    this.#backlog.add(text, performance.now());
     if (!this.#frame) {
       this.#last = performance.now();
       this.#frame = requestAnimationFrame(this.#step);
     }
   }
 
-  /** Show all that waits, at once. */
+  /** Show all that waits. */
   flush() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    if (this.#count) this.#show(this.#take(this.#count));
+    if (this.#backlog.length) this.#show(this.#backlog.takeAll());
     for (const resolve of this.#whenShown.splice(0)) resolve();
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolve when nothing waits any more. */
   async shown() {
-    if (this.#count) await new Promise((resolve) => this.#whenShown.push(resolve));
+    if (this.#backlog.length) await new Promise((resolve) => this.#whenShown.push(resolve));
   }
 
   #step = (now) => {
-    const share = Math.ceil((this.#count * (now - this.#last)) / SMOOTHING);
-    const due = this.#waiting.reduce((sum, part) => sum + (now - part.arrived > LAG ? part.characters.length : 0), 0);
+    const elapsed = now - this.#last;
     this.#last = now;
-    this.#show(this.#take(Math.max(1, share, due)));
-    if (this.#count) this.#frame = requestAnimationFrame(this.#step);
+    this.#show(this.#backlog.takeDue(now, elapsed));
+    if (this.#backlog.length) this.#frame = requestAnimationFrame(this.#step);
     else this.flush();
   };
-
-  #take(wanted) {
-    let text = "";
-    while (wanted > 0 && this.#waiting.length) {
-      const part = this.#waiting[0];
-      const taken = part.characters.splice(0, wanted);
-      text += taken.join("");
-      wanted -= taken.length;
-      this.#count -= taken.length;
-      if (!part.characters.length) this.#waiting.shift();
-    }
-    return text;
-  }
 
   #show(text) {
     if (text) this.#node.appendData(text);

@@ -1,23 +1,28 @@
-// The socket of one generation. Offsets count code points, as the server's do; every character is passed on exactly once.
+// The socket of one text. Every character is passed on exactly once; offsets count code points, as
+// on the server.
 
-const ANOTHER_SIGN_IN = 4401; // perhaps of another tab; then the cookies that come with the next try are the right ones
-const SIGN_IN_PAUSE = 1000; // ms until they have come
-const FINAL = new Map([
-  [4400, "The server did not understand this page. Reload it."],
-  [ANOTHER_SIGN_IN, "This text belongs to another sign-in. Sign in again, then reload the page."],
-  [4404, "This text does not exist any more, or it is not yours."],
-]);
+// Close codes of the server. See generator/sockets/consumer.py.
+const NOT_UNDERSTOOD = 4400;
+const ANOTHER_SIGN_IN = 4401; // perhaps in another tab: the next try sends the new cookies
+const NOT_YOURS = 4404;
 const CROWDED = 4429; // this visitor or this network has as many sockets as it may
-const CROWDED_PAUSE = 10000; // ms, and up to as much again, so that pages do not all come back at once
+const FINAL = [NOT_UNDERSTOOD, ANOTHER_SIGN_IN, NOT_YOURS];
+
+const SIGN_IN_PAUSE = 1000; // ms; the new cookies have come by then
+const CROWDED_PAUSE = 10000; // ms, and up to as much again, so that pages come back one by one
 const BACKOFF_FIRST = 300; // ms
-const BACKOFF_CAP = 2500; // a server that comes back has its pages back within three seconds
+const BACKOFF_CAP = 2500; // ms; after a restart of the server its pages are back within 3 s
 const SILENCE = 12000; // ms; the server says something at least every 5 s
-const ACK_EVERY = 1000; // characters; a small part of what the server sends without hearing that it came
-const ACK_PAUSE = 250; // ms between two, far below what the server takes for a flood
+const ACK_EVERY = 1000; // characters; a small part of what the server sends unconfirmed
+const ACK_PAUSE = 250; // ms between two; the server takes many more for a flood
 
 /**
- * Events: "socket" (detail: connecting | open | reconnecting | ended), "snapshot", "chars" ({text, ...}: only what is new),
- * "alive", "end" (the frame), "crowded" (detail: seconds until the next try), "refused" (detail: a sentence; nothing more comes).
+ * Events, with their `detail`:
+ * - "socket": connecting | open | reconnecting
+ * - "snapshot" and "chars": the frame, with only the characters that are new
+ * - "alive" and "end": the frame; nothing comes after "end"
+ * - "crowded": seconds until the next try
+ * - "refused": the code with which the server closed the socket; nothing comes after it
  */
 export class Stream extends EventTarget {
   #path;
@@ -32,26 +37,31 @@ export class Stream extends EventTarget {
   #cancelWanted = false;
   #over = false;
 
+  /**
+   * @param {string} path of the socket
+   * @param {number} position how many characters the page already has
+   */
   constructor(path, position = 0) {
     super();
     this.#path = path;
     this.position = position;
     addEventListener("online", this.#hurry);
-    document.addEventListener("visibilitychange", this.#hurry); // timers of a hidden page are slow
+    document.addEventListener("visibilitychange", this.#hurry); // hidden pages have slow timers
   }
 
+  /** Connect. */
   open() {
     this.#say("socket", this.#failures ? "reconnecting" : "connecting");
     this.#connect();
   }
 
-  /** Ask for a stop; asked again after a reconnect, for the first message may have been lost. */
+  /** Ask for a stop, and again after a reconnect: the first message may have been lost. */
   cancel() {
     this.#cancelWanted = true;
     if (this.#socket?.readyState === WebSocket.OPEN) this.#sendCancel();
   }
 
-  /** Stop listening; the generation goes on without this page. */
+  /** Stop listening. The text goes on without this page. */
   close() {
     this.#over = true;
     clearTimeout(this.#retryTimer);
@@ -69,8 +79,12 @@ export class Stream extends EventTarget {
     this.#crowded = false;
     this.#acknowledged = this.position;
     this.#listenForSilence();
-    socket.addEventListener("message", (event) => socket === this.#socket && this.#receive(JSON.parse(event.data)));
-    socket.addEventListener("close", (event) => socket === this.#socket && this.#closed(event.code));
+    socket.addEventListener("message", ({ data }) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(data));
+    });
+    socket.addEventListener("close", ({ code }) => {
+      if (socket === this.#socket) this.#closed(code);
+    });
   }
 
   #receive(frame) {
@@ -86,7 +100,7 @@ export class Stream extends EventTarget {
     else if (frame.type === "alive") this.#say("alive", frame);
   }
 
-  /** Pass on what continues the position, drop what is known, and fetch again what is missing. */
+  /** Pass on what continues the position, drop what is known, reconnect if something is missing. */
   #take(frame) {
     const known = this.position - frame.offset;
     if (known < 0) return this.#reconnect();
@@ -94,13 +108,15 @@ export class Stream extends EventTarget {
     if (!text.length && frame.type === "chars") return;
     const offset = this.position;
     this.position += text.length;
-    this.#say(frame.type, { ...frame, offset, text: text.join(""), surprisal: frame.surprisal?.slice(known) });
+    const surprisal = frame.surprisal?.slice(known);
+    this.#say(frame.type, { ...frame, offset, text: text.join(""), surprisal });
     this.#acknowledge();
   }
 
-  /** Tell the server how much has come; it sends only so much ahead of that. */
+  /** Tell the server how much has come. It sends only a window of characters ahead of that. */
   #acknowledge() {
-    if (this.#ackTimer || this.position - this.#acknowledged < ACK_EVERY || this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (this.#ackTimer || this.position - this.#acknowledged < ACK_EVERY) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#acknowledged = this.position;
     this.#socket.send(JSON.stringify({ type: "ack", offset: this.position }));
     this.#ackTimer = setTimeout(() => {
@@ -117,9 +133,9 @@ export class Stream extends EventTarget {
 
   #closed(code) {
     if (code === ANOTHER_SIGN_IN && !this.#askedWhose) this.#askWhose();
-    else if (FINAL.has(code)) {
+    else if (FINAL.includes(code)) {
       this.close();
-      this.#say("refused", FINAL.get(this.#askedWhose ? ANOTHER_SIGN_IN : code));
+      this.#say("refused", this.#askedWhose ? ANOTHER_SIGN_IN : code);
     } else if (code === CROWDED) this.#comeBackLater();
     else this.#reconnect();
   }
@@ -131,7 +147,7 @@ export class Stream extends EventTarget {
     this.#retryTimer = setTimeout(() => this.#connect(), Math.random() * limit);
   }
 
-  /** Come back once: who signed in in another tab has taken the text along. */
+  /** Come back once: a sign-in in another tab has taken the text along. */
   #askWhose() {
     this.#drop();
     this.#askedWhose = true;
@@ -148,6 +164,7 @@ export class Stream extends EventTarget {
     this.#retryTimer = setTimeout(() => this.#connect(), wait);
   }
 
+  /** Reconnect now: the network is back, or the reader. */
   #hurry = () => {
     if (this.#over || this.#socket || this.#crowded || document.hidden) return;
     clearTimeout(this.#retryTimer);

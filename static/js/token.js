@@ -1,16 +1,22 @@
-// The token that every form carries. A sign-in makes a new one, in another tab too; then the page's own is too old.
+// The CSRF token of every form. A sign-in in another tab makes the page's own token too old.
 
 const NAME = "csrfmiddlewaretoken";
 
-/** Give every form that is sent from this page the token that the cookie has by then. */
+/** Give every form that is sent from this page the token that the cookie then holds. */
 export function freshTokens() {
-  document.addEventListener("submit", ({ target }) => {
+  const refresh = ({ target }) => {
     const token = fromCookie();
     if (token && target.elements[NAME]) target.elements[NAME].value = token;
-  }, { capture: true }); // before whoever sends the form by script reads it
+  };
+  // Capturing: before a script that sends the form reads it.
+  document.addEventListener("submit", refresh, { capture: true });
 }
 
-/** Put a token that the server has just made into `body` and into all forms of the page. */
+/**
+ * Put a token that the server has just made into `body` and into all forms of the page.
+ * @param {FormData} body
+ * @param {string} token
+ */
 export function renewToken(body, token) {
   body.set(NAME, token);
   for (const field of document.querySelectorAll(`input[name="${NAME}"]`)) field.value = token;
@@ -18,5 +24,6 @@ export function renewToken(body, token) {
 
 function fromCookie() {
   const name = `${document.documentElement.dataset.csrfCookie}=`;
-  return document.cookie.split("; ").find((cookie) => cookie.startsWith(name))?.slice(name.length);
+  const found = document.cookie.split("; ").find((cookie) => cookie.startsWith(name));
+  return found?.slice(name.length);
 }

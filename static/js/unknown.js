@@ -2,6 +2,11 @@
 
 import { visible } from "./isolate.js";
 
+/**
+ * Show each character of `text` once, or hide the notice when there is none.
+ * @param {HTMLElement} notice
+ * @param {string} text
+ */
 export function showUnknown(notice, text) {
   const glyphs = [...new Set(Array.from(text))].map((character) => {
     const glyph = document.createElement("bdi");
@@ -9,6 +14,7 @@ export function showUnknown(notice, text) {
     glyph.textContent = visible(character);
     return glyph;
   });
-  notice.querySelector("[data-unknown-list]").replaceChildren(...glyphs.flatMap((glyph, index) => (index ? [" ", glyph] : [glyph])));
+  const spaced = glyphs.flatMap((glyph, index) => (index ? [" ", glyph] : [glyph]));
+  notice.querySelector("[data-unknown-list]").replaceChildren(...spaced);
   notice.hidden = !glyphs.length;
 }

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Runs the unit tests of static/js. A machine without Node skips them, except on CI.
+set -e
+cd "$(dirname "$0")/.."
+if ! command -v node >/dev/null 2>&1; then
+    echo "The tests of static/js were skipped: there is no node on PATH (Debian: apt install nodejs)." >&2
+    [ "$CI" != true ] && [ "$CI" != 1 ]
+    exit
+fi
+# Node takes a folder here only up to version 20, and files always.
+exec node --import ./tests/js/setup.mjs --test --test-reporter=spec tests/js/*.test.mjs
