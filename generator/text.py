@@ -1,32 +1,35 @@
-"""How what people type is read, whatever it came through: line breaks, stop strings as lines of a page, words to search for."""
+"""How typed text is read, from a page or from JSON: line breaks, stop strings, words to find."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-_ACCENTS = 200  # the first combining class of marks that are attached to a letter or stand over or under it
+_ACCENTS = 200  # combining class from which marks are attached to a letter, or above or below it
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 
 
 def plain_newlines(text: str) -> str:
-    """Return `text` with each line break as one newline, as the model reads it: browsers send CR LF, and a CR is one, too."""
+    """Return `text` with each line break (CR LF, CR or LF) as one LF, as the model reads it."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def stop_line(stop: str) -> str:
-    r"""Return a stop string as one line: a line break as \n, a backslash as \\."""
+    r"""Return a stop string as one line of a page: a line break as \n, a backslash as \\."""
     return plain_newlines(stop).replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def stop_of_line(line: str) -> str:
-    """Return the stop string that a line stands for. Raises ValueError for a backslash before anything else."""
+    r"""Return the stop string that a line stands for.
+
+    Raises ValueError for a backslash that is followed by neither n nor a backslash.
+    """
     return _ESCAPED.sub(_unescape, line)
 
 
 def _unescape(match: re.Match[str]) -> str:
     if match[1] not in ("n", "\\"):
-        raise ValueError("a backslash that means nothing")
+        raise ValueError("a backslash stands before neither n nor a backslash")
     return "\n" if match[1] == "n" else "\\"
 
 
@@ -36,10 +39,10 @@ def small_number(text: str) -> int | None:
 
 
 def folded(text: str) -> str:
-    """Return `text` as a search compares it: case, accents and compatible forms (full width, ligatures) make no difference.
+    """Return `text` as a search compares it, without case, accents and compatible forms.
 
-    Of combining marks only accents go, those above, below and through a letter; marks that are half
-    of a letter stay.
+    Compatible forms are full width, ligatures and the like. Of the combining marks only accents
+    (above, below or through a letter) are removed; marks that are part of a letter stay.
     """
     plain = plain_newlines(text)
     if plain.isascii():
