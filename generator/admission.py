@@ -1,8 +1,15 @@
-"""Who may submit now, and when to come back. What rows tell is counted in the transaction that accepts, so that it is exact."""
+"""Limits: whether a request is admitted now, and after how many seconds it may be sent again.
+
+What an owner submits and what waits is counted in the database, in the transaction that accepts a
+generation, so that these limits are exact. What an address does is counted in Redis
+(`generator/redis_store/limits.py`), and what threads and sockets do in memory.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +30,10 @@ SUBMITS = "submits"
 
 
 class AdmissionError(Exception):
-    """The generation is not accepted now. `retry_after` is in seconds, 0 if waiting does not help; `status` the HTTP answer."""
+    """The request is not admitted now.
+
+    `retry_after` is in seconds, 0 when waiting does not help. `status` is that of the HTTP answer.
+    """
 
     status = 503
 
@@ -41,7 +51,7 @@ class AdmissionError(Exception):
         )
 
     def answer(self, response: Response) -> Response:
-        """Give a response the status of this refusal, and the time after which it is none."""
+        """Set the status of `response`, and its Retry-After header, to those of this refusal."""
         response.status_code = self.status
         if self.retry_after:
             response.headers["Retry-After"] = str(self.retry_after)
@@ -49,13 +59,13 @@ class AdmissionError(Exception):
 
 
 class TooMany(AdmissionError):
-    """The asker's own limit, not that of all together."""
+    """The owner or the address has reached its own limit."""
 
     status = 429
 
 
 class KeyUsed(AdmissionError):
-    """The key of the form has made another text: what was typed was changed after it had been sent."""
+    """The key of the form was used for another text: the form was changed after it was sent."""
 
     status = 409
 
@@ -68,7 +78,10 @@ class KeyUsed(AdmissionError):
 
 @contextmanager
 def address_counted(address: str) -> Iterator[None]:
-    """Count a submit of an address for a minute, unless it ends with an error: the first door, before any row is locked."""
+    """Count a submit of an address for a minute, unless the block raises.
+
+    This is the first check: it comes before any row is locked. Raises TooMany.
+    """
     with counted(
         SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Very many texts were sent"
     ):
@@ -77,7 +90,10 @@ def address_counted(address: str) -> Iterator[None]:
 
 @contextmanager
 def counted(what: str, address: str, limit: int, much: str) -> Iterator[None]:
-    """Count a thing of an address for a minute, unless it ends with an error. Raises TooMany, which says what was too `much`."""
+    """Count an action of an address for a minute, unless the block raises.
+
+    Raises TooMany beyond the limit; its message begins with `much`.
+    """
     name = uuid.uuid4().hex
     if wait := limits.address_count(what, address, name, limit):
         raise TooMany(f"{much} from your network within a minute.", wait)
@@ -89,10 +105,10 @@ def counted(what: str, address: str, limit: int, much: str) -> Iterator[None]:
 
 
 def admit(owner: Owner) -> ModelVersion:
-    """Count a submit and return the live version. Raises AdmissionError when limits are reached or no version is live.
+    """Count a submit and return the live version.
 
-    To be called in the transaction that stores the generation: the lock makes counting and storing
-    one step for all submits.
+    Call it in the transaction that stores the generation: its lock makes counting and storing one
+    step. Raises AdmissionError when a limit is reached or no version is live.
     """
     live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
     if live is None:
@@ -105,7 +121,8 @@ def admit(owner: Owner) -> ModelVersion:
     under_way = Generation.objects.filter(state__in=(State.QUEUED, State.RUNNING))
     if under_way.owned_by(owner).count() >= settings.OWNER_MAX_ACTIVE:
         raise TooMany(
-            f"You have {settings.OWNER_MAX_ACTIVE} texts being written. Wait for one to end, or stop one."
+            f"You have {settings.OWNER_MAX_ACTIVE} texts being written."
+            " Wait for one to end, or stop one."
         )
     if under_way.count() >= settings.QUEUE_MAX_LENGTH:
         raise AdmissionError("Very many texts are waiting to be written.", retry_after=15)
@@ -114,12 +131,15 @@ def admit(owner: Owner) -> ModelVersion:
 
 
 def submits_forget(now: datetime) -> None:
-    """Remove everybody's submits of more than a minute ago: a row stays no longer than it counts."""
+    """Remove all submits that are more than a minute old: they no longer count."""
     Submit.objects.filter(created_at__lte=now - MINUTE).delete()
 
 
 def _limit_a_minute(owner: Owner, now: datetime) -> None:
-    """Refuse a submit above the owner's limit until the oldest of the last minute is a minute old."""
+    """Raise TooMany for a submit above the owner's limit.
+
+    It is admitted again once the oldest of the last `limit` submits is a minute old.
+    """
     limit = settings.OWNER_SUBMITS_PER_MINUTE
     latest = (
         Submit.objects.filter(**owner.fields)
@@ -131,3 +151,38 @@ def _limit_a_minute(owner: Owner, now: datetime) -> None:
         raise TooMany(
             f"You have sent {limit} texts within a minute, which is as many as one may.", wait
         )
+
+
+class Turns:
+    """Lets `at_once` threads at a time do something expensive, and `waiting` more wait for it."""
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._turns = threading.BoundedSemaphore(at_once)
+        self._places = threading.BoundedSemaphore(at_once + waiting)
+
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Wait for a turn and hold it in the block. Yields False at once when too many wait."""
+        if not self._places.acquire(blocking=False):
+            yield False
+            return
+        try:
+            with self._turns:
+                yield True
+        finally:
+            self._places.release()
+
+
+class Rate:
+    """Counts messages second by second."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._second, self._count = 0, 0
+
+    def exceeded(self) -> bool:
+        """Count one message. Returns whether this second now has more than the limit."""
+        second = int(time.monotonic())
+        self._count = self._count + 1 if second == self._second else 1
+        self._second = second
+        return self._count > self._limit

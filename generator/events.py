@@ -23,11 +23,6 @@ def owner_group(owner: Owner) -> str:
     return f"owner.user.{owner.user_id}" if owner.user_id else f"owner.visitor.{owner.visitor}"
 
 
-def log_key(generation_id: UUID) -> str:
-    """Redis Stream that keeps a generation's frames for a while."""
-    return f"charrnn:log:{generation_id.hex}"
-
-
 class SnapshotFrame(TypedDict):
     """The first frame on a socket: the text from `offset` on, as far as it is known."""
 

@@ -11,14 +11,12 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max, QuerySet
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from generator import clock, heartbeats
 from generator.heartbeats import Role
 from generator.models import ModelVersion, Worker
+from generator.redis_store import clients
 
 REGISTRY_SILENT = timedelta(
     seconds=20
@@ -81,13 +79,7 @@ def database() -> Check:
 def redis() -> Check:
     """Answers a ping within a second."""
     try:
-        with Redis.from_url(
-            settings.REDIS_URL,
-            socket_connect_timeout=1,
-            socket_timeout=1,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
-            client.ping()
+        clients.ping()
     except (RedisError, OSError, ValueError) as error:
         advice = "Start everything with: make run, or correct REDIS_URL."
         return Check("redis", False, f"not reachable: {_first_line(error)}", advice)

@@ -1,5 +1,6 @@
-"""Everything that is kept in Redis. All of it is disposable: the rows in the database hold the truth.
+"""Everything that is kept in Redis. It may be lost: the rows in the database hold the truth.
 
-The stream log of each text, short messages between processes, counters of limits, and the queues
-that Celery reads.
+`clients.py` connects and `keys.py` names the keys. `stream_log.py` keeps the frames of each text,
+`notify.py` sends short messages to the site's processes, `limits.py` counts what addresses and
+sockets do. Celery's queues are `broker.py` and `task_messages.py`.
 """

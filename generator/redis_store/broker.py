@@ -1,4 +1,8 @@
-"""What Redis holds for Celery: the transport, which lets nothing but our own messages through, and what waits on a queue."""
+"""Celery's queues in Redis: the transport that takes task messages, and what waits on a queue.
+
+The transport hands only task messages of our own to Celery (`task_messages.py`). Messages to
+sockets and workers do not pass here: they go through the channel layer (`generator/events.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,30 @@ from typing import Any, cast
 from celery import current_app
 from django.conf import settings
 from kombu.transport import redis
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
-from redis.retry import Retry
 
-from generator.redis_store import task_messages
+from generator.redis_store import clients, task_messages
+from generator.redis_store.keys import queue_key
 
 logger = logging.getLogger(__name__)
-PATIENCE = 2.0  # seconds for a Redis that is stuck
-PREFIX = settings.CELERY_BROKER_TRANSPORT_OPTIONS["global_keyprefix"]
-SHOWN = 100  # bytes of what is rejected
+SHOWN = 100  # bytes of a rejected message, in the log
 
 
 class Client(redis.PrefixedStrictRedis):
-    """Takes messages from queues, and leaves out those that are not ours."""
+    """Takes messages from queues, and drops those that are not ours."""
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        """Return the answer to a command; to the one that waits for a message, None when that was junk: it is gone."""
+        """Return the answer to a command; None in place of a message that is junk.
+
+        BRPOP, which waits for a message, has already removed it.
+        """
+        parse: Any = super().parse_response  # has no types
         try:
-            answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+            answer = parse(connection, command_name, **options)
         except ResponseError as error:
             if command_name != "BRPOP" or not str(error).startswith("WRONGTYPE"):
                 raise
-            _remove_what_is_no_queue()
+            _remove_keys_in_place_of_queues()
             return None
         if command_name != "BRPOP" or not answer:
             return answer
@@ -61,7 +65,7 @@ class Transport(redis.Transport):
 
 @cache
 def _functions(queue: str) -> dict[str, Callable[..., Any]]:
-    """Return our own tasks that are sent to a queue; Celery's own are called by nobody."""
+    """Return by name the functions of our tasks that are sent to `queue`, without Celery's own."""
     default, routes = settings.CELERY_TASK_DEFAULT_QUEUE, settings.CELERY_TASK_ROUTES
     return {
         name: task.run
@@ -70,36 +74,30 @@ def _functions(queue: str) -> dict[str, Callable[..., Any]]:
     }
 
 
-@cache
-def _client() -> Redis:
-    return Redis.from_url(
-        settings.REDIS_URL,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
-    )
-
-
-def _remove_what_is_no_queue() -> None:
-    """Remove keys that have a queue's name and are no list: nobody could send or take anything as long as they stand there."""
+def _remove_keys_in_place_of_queues() -> None:
+    """Remove keys that have a queue's name and are no list: with them nothing is sent or taken."""
+    client = clients.queue_client()
     for queue in {
         settings.CELERY_TASK_DEFAULT_QUEUE,
         *(route["queue"] for route in settings.CELERY_TASK_ROUTES.values()),
     }:
-        for key in _client().scan_iter(match=f"{PREFIX}{queue}*"):
-            if (kind := cast("bytes", _client().type(key))) not in (b"list", b"none"):
-                logger.warning(
-                    "rejected what stands in the place of the queue %s: a %s", queue, kind.decode()
-                )
-                _client().delete(key)
+        for key in client.scan_iter(match=f"{queue_key(queue)}*"):
+            kind = cast("bytes", client.type(key)).decode()
+            if kind not in ("list", "none"):
+                logger.warning("rejected a %s in the place of the queue %s", kind, queue)
+                client.delete(key)
 
 
 def waiting(queue: str) -> list[task_messages.Message]:
-    """Return the messages on a queue that nobody has taken yet. Raises RedisError when Redis is away."""
+    """Return the messages on a queue that no worker has taken yet.
+
+    Raises RedisError when Redis is away.
+    """
     found = []
-    for raw in _client().lrange(f"{PREFIX}{queue}", 0, -1):  # type: ignore[union-attr]
+    raw_messages = cast("list[bytes]", clients.queue_client().lrange(queue_key(queue), 0, -1))
+    for raw in raw_messages:
         try:
             found.append(task_messages.read(raw))
         except task_messages.Junk:
-            continue  # it is rejected when its turn comes
+            continue  # rejected when a worker takes it
     return found

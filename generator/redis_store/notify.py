@@ -1,4 +1,7 @@
-"""Short messages over the channel layer from synchronous code. They only hasten what a poll would find as well."""
+"""Sends short messages to sockets and workers, from synchronous code, over the channel layer.
+
+A lost message costs time only: whoever it is for also finds the news in the database by polling.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from generator.events import (
 from generator.models import Owner
 
 logger = logging.getLogger(__name__)
-PATIENCE = 1.0  # seconds for a Redis that is stuck
+TIMEOUT = 1.0  # seconds; somebody waits for the page
 
 
 def generation_changed(generation_id: UUID) -> None:
@@ -32,20 +35,20 @@ def generation_changed(generation_id: UUID) -> None:
 
 
 def owner_changed(owner: Owner) -> None:
-    """Tell the sockets of somebody that they may not be theirs any more: signed out, signed in as another, or locked out."""
+    """Tell an owner's sockets to check whose they are: after a sign-in, sign-out or lock-out."""
     message: OwnerChangedMessage = {"type": "owner.changed"}
     _send(owner_group(owner), message)
 
 
 def cancel_running(generation_id: UUID) -> None:
-    """Tell the workers to stop a generation; the one that runs it also finds the request on the row within a second."""
+    """Tell the workers to stop a generation. Its own also finds the wish on the row in a second."""
     message: CancelMessage = {"type": "generation.cancel", "id": str(generation_id)}
     _send(WORKERS_GROUP, message)
 
 
 def _send(group: str, message: Any) -> None:
     async def send() -> None:
-        await asyncio.wait_for(get_channel_layer().group_send(group, message), PATIENCE)
+        await asyncio.wait_for(get_channel_layer().group_send(group, message), TIMEOUT)
 
     try:
         async_to_sync(send)()

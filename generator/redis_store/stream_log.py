@@ -1,4 +1,4 @@
-"""The log of a generation's frames in a Redis Stream: what a browser that missed something reads again.
+"""The log of a generation's frames, a Redis Stream: a browser that missed frames reads it again.
 
 Entry ids are `attempt-offset`. Redis refuses an id that is not above the last one, which fences off
 a stale attempt and drops duplicates without a line of code.
@@ -6,54 +6,25 @@ a stale attempt and drops duplicates without a line of code.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry as SyncRetry
 
-from generator.events import CharsFrame, log_key
+from generator.events import CharsFrame
+from generator.redis_store import clients
+from generator.redis_store.keys import log_key
 
 logger = logging.getLogger(__name__)
 Entry = tuple[int, CharsFrame]  # attempt and frame
-
-# Whoever uses the log can do without it, so clients give up quickly.
-_OPTIONS: dict[str, Any] = {
-    "socket_timeout": 2,
-    "socket_connect_timeout": 1,
-    "decode_responses": True,
-}
-
-
-def _connect() -> Redis:
-    return Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **_OPTIONS)
-
-
-def _connect_sync() -> SyncRedis:
-    return SyncRedis.from_url(settings.REDIS_URL, retry=SyncRetry(NoBackoff(), 0), **_OPTIONS)
-
-
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
-
-
-def shared_client() -> Redis:
-    """Return the client of the running event loop; its connections are shared by all sockets."""
-    loop = asyncio.get_running_loop()
-    if loop not in _clients:
-        _clients[loop] = _connect()
-    return _clients[loop]
 
 
 @dataclass(slots=True)
@@ -79,8 +50,20 @@ def append(pipeline: Pipeline, generation_id: UUID, attempt: int, frame: CharsFr
     pipeline.expire(key, settings.LOG_KEEP)
 
 
-def was_refused(result: Any) -> bool:
-    """Tell whether an append was refused because a later attempt has written already."""
+async def append_all(frames: Sequence[tuple[UUID, int, CharsFrame]]) -> list[bool]:
+    """Append frames (generation, attempt, frame) to their logs in one round trip.
+
+    Returns for each whether it may be shown: False when a later attempt has written already.
+    Raises RedisError or OSError while Redis is away.
+    """
+    pipeline = clients.shared_client().pipeline(transaction=False)
+    for generation_id, attempt, frame in frames:
+        append(pipeline, generation_id, attempt, frame)
+    results = await pipeline.execute(raise_on_error=False)
+    return [not _was_refused(result) for result in results[::2]]
+
+
+def _was_refused(result: Any) -> bool:
     return isinstance(result, ResponseError) and "equal or smaller" in str(result)
 
 
@@ -97,7 +80,7 @@ async def read(
 def known_text(generation_id: UUID, text: str) -> str:
     """Return a row's text with what the log has beyond it, for a row that no worker holds. With Redis away: the text."""
     try:
-        with _connect_sync() as client:
+        with clients.log_client() as client:
             for raw in client.xrange(log_key(generation_id)):
                 _, frame = _entry(*raw)
                 if frame["offset"] > len(text):
@@ -110,12 +93,12 @@ def known_text(generation_id: UUID, text: str) -> str:
 
 async def expire_soon(generation_id: UUID) -> None:
     """Have the log of an ended generation go before long: an hour of them all would fill Redis."""
-    await shared_client().expire(log_key(generation_id), settings.LOG_KEEP_ENDED)
+    await clients.shared_client().expire(log_key(generation_id), settings.LOG_KEEP_ENDED)
 
 
 def forget(generation_id: UUID) -> None:
     """Remove a log; with Redis away it goes by itself after a while."""
-    with contextlib.suppress(RedisError, OSError), _connect_sync() as client:
+    with contextlib.suppress(RedisError, OSError), clients.log_client() as client:
         client.delete(log_key(generation_id))
 
 

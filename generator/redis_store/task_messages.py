@@ -1,9 +1,11 @@
-"""What may lie on a Celery queue: messages of our own senders. Anything else is junk, and Celery does not get to see it.
+"""Messages on Celery's queues: each asks for one call of a task. Anything else there is junk.
+
+These are not the messages to sockets and workers; those are in `generator/events.py`.
 
 Celery trusts what it reads: a body that is a number ends the worker, a missing id makes it
-reconnect for ever, and what was not confirmed comes back. So each message is checked before, and
-only what was checked is handed on: headers that ours do not use (dates, limits, groups, tasks to
-call afterwards) are dropped.
+reconnect for ever, and a message that is not confirmed comes back. So each message is checked
+first, and only what was checked is handed on. Headers that our senders do not use (dates, limits,
+groups, tasks to call afterwards) are dropped.
 """
 
 from __future__ import annotations
@@ -22,21 +24,21 @@ AFTERWARDS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Junk(Exception):
-    """No message of ours. The text says why."""
+    """Not a message of our senders. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A call of a task."""
+    """A request to call a task."""
 
     task: str
     id: str
-    tag: str  # by which Celery confirms it
+    tag: str  # with which Celery confirms it
     args: list[Any]
     kwargs: dict[str, Any]
 
     def encoded(self, queue: str) -> bytes:
-        """Return the message as kombu's Redis transport writes it, with nothing in it that is not said here."""
+        """Return the message as kombu's Redis transport writes it, with these values only."""
         body = json.dumps([self.args, self.kwargs, AFTERWARDS]).encode()
         headers: dict[str, Any] = {
             "lang": "py",
@@ -69,12 +71,12 @@ class Message:
 
 
 def read(raw: bytes) -> Message:
-    """Return the message that `raw` is. Raises Junk."""
+    """Return the message that `raw` encodes. Raises Junk."""
     if len(raw) > MAX_BYTES:
         raise Junk(f"it has {len(raw):,} bytes")
     envelope = _object(_parsed(raw, "the message"), "the message")
     if (envelope.get("content-type"), envelope.get("content-encoding")) != (JSON, UTF8):
-        raise Junk("it is not said to be JSON in UTF-8")
+        raise Junk("it is not declared as JSON in UTF-8")
     headers = _object(envelope.get("headers"), "the headers")
     properties = _object(envelope.get("properties"), "the properties")
     task, name, tag = (
@@ -87,7 +89,11 @@ def read(raw: bytes) -> Message:
 
 
 def checked(raw: bytes, queue: str, tasks: Mapping[str, Callable[..., Any]]) -> bytes:
-    """Return a message that calls one of `tasks`, the functions of this queue by name, as it may be called. Raises Junk."""
+    """Return `raw` with only the values that Celery may see.
+
+    `tasks` are the functions of this queue by name. Raises Junk unless the message calls one of
+    them with arguments that it takes.
+    """
     message = read(raw)
     if message.task not in tasks:
         raise Junk(f"no task of this queue is named {message.task[:80]!r}")
@@ -97,17 +103,17 @@ def checked(raw: bytes, queue: str, tasks: Mapping[str, Callable[..., Any]]) -> 
 
 def _call(body: Any, encoding: Any) -> tuple[list[Any], dict[str, Any]]:
     if encoding != BASE64 or not isinstance(body, str):
-        raise Junk("the body is no text in base64")
+        raise Junk("the body is not text in base64")
     try:
         decoded = base64.b64decode(body, validate=True)
     except ValueError:
-        raise Junk("the body is no text in base64") from None
+        raise Junk("the body is not text in base64") from None
     parts = _parsed(decoded, "the body")
     if not isinstance(parts, list) or len(parts) != 3:
-        raise Junk("the body is no list of arguments, keywords and what to call afterwards")
+        raise Junk("the body is not a list of arguments, keywords and what to call afterwards")
     args, kwargs, afterwards = parts
     if not isinstance(args, list):
-        raise Junk("the arguments are no list")
+        raise Junk("the arguments are not a list")
     if any(_object(afterwards, "what to call afterwards").values()):
         raise Junk("it asks for other tasks to be called afterwards")
     return args, _object(kwargs, "the keywords")
@@ -120,15 +126,15 @@ def _check_arguments(function: Callable[..., Any], message: Message) -> None:
         raise Junk(f"{message.task}: {error}") from None
     hints = typing.get_type_hints(function)
     for name, value in given.items():
-        if type(value) is not hints[name]:  # True is no number here
-            raise Junk(f"{message.task}: {name} is no {hints[name].__name__}")
+        if type(value) is not hints[name]:  # not isinstance: True is not a number here
+            raise Junk(f"{message.task}: {name} is not of type {hints[name].__name__}")
 
 
 def _parsed(raw: bytes, what: str) -> Any:
     try:
         return json.loads(raw.decode())
-    except (ValueError, RecursionError):  # the first is also what is no UTF-8
-        raise Junk(f"{what} is no JSON") from None
+    except (ValueError, RecursionError):  # ValueError also for bytes that are not UTF-8
+        raise Junk(f"{what} is not JSON") from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from generator import events, selectors, services
+from generator.admission import Rate
 from generator.database import passing
 from generator.models import Generation, Owner
 from generator.owners import scope_address, socket_owner
-from generator.redis_store.limits import Rate, SocketPlaces
+from generator.redis_store.limits import SocketPlaces
 from generator.sockets.channel import LiveChannel
 from generator.sockets.follower import QUIET, Follower
 from generator.threads import in_thread

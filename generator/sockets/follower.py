@@ -26,7 +26,7 @@ from generator import events, selectors
 from generator.database import passing
 from generator.events import CharsFrame, Frame
 from generator.models import Generation, Owner
-from generator.redis_store import stream_log
+from generator.redis_store import clients, stream_log
 from generator.threads import Batched
 
 logger = logging.getLogger(__name__)
@@ -227,9 +227,7 @@ class Follower:
     async def _log(self, count: int | None = None) -> list[stream_log.Entry]:
         """Return the log's entries after the cursor; none when Redis is away, for then the row has to do."""
         try:
-            entries = await stream_log.read(
-                stream_log.shared_client(), self._id, self._cursor, count
-            )
+            entries = await stream_log.read(clients.shared_client(), self._id, self._cursor, count)
         except (RedisError, OSError) as error:
             if not self._log_away:
                 logger.warning("generation %s: the log cannot be read: %s", self._id, error)

@@ -25,7 +25,7 @@ SIGN_INS, SIGN_UPS = "sign-ins", "sign-ups"
 SECOND_CLICK = timedelta(seconds=30)  # a sign-up that comes again within is a second click
 BUSY = 3  # seconds in which the passwords that wait are hashed
 
-_passwords = limits.Turns(settings.PASSWORDS_AT_ONCE, settings.PASSWORDS_WAITING)
+_passwords = admission.Turns(settings.PASSWORDS_AT_ONCE, settings.PASSWORDS_WAITING)
 
 
 @contextmanager

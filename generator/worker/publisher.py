@@ -128,17 +128,16 @@ class Publisher:
             pairs = [(writing, frame) for writing in writings if (frame := writing.next_frame())]
             if not pairs:
                 return
-            pipeline = stream_log.shared_client().pipeline(transaction=False)
-            for writing, frame in pairs:
-                stream_log.append(pipeline, writing.generation_id, writing.attempt, frame)
             try:
-                results = await pipeline.execute(raise_on_error=False)
+                accepted = await stream_log.append_all(
+                    [(writing.generation_id, writing.attempt, frame) for writing, frame in pairs]
+                )
             except (RedisError, OSError) as error:
                 self._note(error)
                 return
             sends: list[tuple[str, FrameMessage]] = []
-            for (writing, frame), result in zip(pairs, results[::2], strict=True):
-                if stream_log.was_refused(result):
+            for (writing, frame), result in zip(pairs, accepted, strict=True):
+                if not result:
                     writing.stream.cancel()  # a later attempt writes this generation
                     continue
                 message: FrameMessage = {

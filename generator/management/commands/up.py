@@ -19,7 +19,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
-from redis import Redis
 from redis.exceptions import RedisError
 
 from generator import clock
@@ -27,6 +26,7 @@ from generator.models import ModelVersion
 from generator.operations import health, processes, state_folder, supervision
 from generator.operations.state_folder import NotPossible
 from generator.operations.supervision import Supervisor
+from generator.redis_store import clients
 
 START_PATIENCE = 180.0  # seconds; a slow machine reads models from a cold disk at its first start
 START_EXITS = 3  # a process that ends this often during the start will not come up by itself
@@ -87,14 +87,13 @@ class Command(BaseCommand):
 
     def _choose_redis(self, data_dir: Path) -> str:
         """Return the binary to start, or an empty string if the server of REDIS_URL answers."""
-        if not (url := os.environ.get("REDIS_URL", "").strip()):
+        if not os.environ.get("REDIS_URL", "").strip():
             server = supervision.redis_server()
             supervision.redis_prepare(data_dir)
             self.stdout.write(f"✓ redis         {server}, for this copy alone")
             return server
         try:
-            with Redis.from_url(url, socket_connect_timeout=2, socket_timeout=2) as client:
-                client.ping()
+            clients.ping()
         except (RedisError, OSError, ValueError) as error:
             raise NotPossible(
                 f"The Redis server of REDIS_URL does not answer ({error}); "
