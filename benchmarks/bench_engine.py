@@ -39,6 +39,7 @@ from ml.engine.engine import Engine, Request, load_step
 from ml.engine.sampler import Sampler
 from ml.engine.step import OnnxStep, Step
 from ml.engine.torch_step import TorchStep
+from ml.sampling import Sampling
 from ml.training.model import CharRNN
 from ml.versions.graph import build_fp32_graph
 from ml.versions.version import Version, read_version, read_weights
@@ -72,11 +73,16 @@ def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> flo
     return count / elapsed
 
 
+def parameters(length: int, seed: int) -> Sampling:
+    """Return the sampling parameters of every text here."""
+    return Sampling(length=length, seed=seed, temperature=TEMPERATURE, top_k=TOP_K)
+
+
 def step_rate(step: Step, streams: int, symbols: int, seconds: float) -> tuple[float, float]:
     """Return characters a second of a bare loop of step and sampler, and the share of time spent sampling."""
     sampler = Sampler(streams, symbols)
     for row in range(streams):
-        sampler.set(row, seed=row, position=0, temperature=TEMPERATURE, top_k=TOP_K, top_p=None)
+        sampler.set(row, parameters(1, row), 0)
     count, sampling = 0, 0.0
     begin = time.perf_counter()
     while (elapsed := time.perf_counter() - begin) < seconds or not count:
@@ -93,9 +99,7 @@ def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
     guess = 60_000 if streams >= 64 else 5_000 * streams
     length = max(50, int(guess * seconds / streams))
     begin = time.perf_counter()
-    running = [
-        engine.submit(Request("", length, seed, TEMPERATURE, TOP_K)) for seed in range(streams)
-    ]
+    running = [engine.submit(Request("", parameters(length, seed))) for seed in range(streams)]
     for stream in running:
         stream.wait()
     return streams * length / (time.perf_counter() - begin)
@@ -103,10 +107,10 @@ def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
 
 def first_character_ms(engine: Engine, tries: int) -> list[float]:
     """Return milliseconds from submit to the first character of a new stream while 63 others run."""
-    others = [engine.submit(Request("", 10**8, seed, TEMPERATURE, TOP_K)) for seed in range(63)]
+    others = [engine.submit(Request("", parameters(10**8, seed))) for seed in range(63)]
     times = []
     for seed in range(tries):
-        stream = engine.submit(Request(PROMPT, 5, seed, TEMPERATURE, TOP_K))
+        stream = engine.submit(Request(PROMPT, parameters(5, seed)))
         stream.wait()
         if stream.first_character_at is not None:
             times.append(1000 * (stream.first_character_at - stream.submitted_at))
@@ -149,9 +153,10 @@ import sys
 from pathlib import Path
 from ml.engine.engine import Request
 from ml.engine.cache import EngineCache
+from ml.sampling import Sampling
 cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])
-for stream in [engine.submit(Request("", 300, seed)) for seed in range(64)]:
+for stream in [engine.submit(Request("", Sampling(length=300, seed=seed))) for seed in range(64)]:
     stream.wait()
 import time
 before = time.process_time()

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 
-SEED_LIMIT = 2**64
+from ml.sampling import SEED_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from django.db.models.query import QuerySet
 from django.urls import reverse
 
 from generator.models import Generation, ModelVersion, Owner
+from generator.parameters import SAMPLING_NAMES, Parameters
 from generator.search import matching
 
 EXCERPT = 240  # characters of prompt and text in a list
@@ -122,19 +123,9 @@ def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:
 def replay_verdict(generation: Generation) -> str:
     """Return "identical" or "different" when this repeats its parent's parameters and both ended, else an empty text."""
     parent = generation.parent
-    names = (
-        "prompt",
-        "length",
-        "temperature",
-        "top_k",
-        "top_p",
-        "stop",
-        "seed",
-        "model_version_id",
-    )
-    if parent is None or any(getattr(parent, name) != getattr(generation, name) for name in names):
+    if parent is None or not (parent.state == generation.state == Generation.State.DONE):
         return ""
-    if not (parent.state == generation.state == Generation.State.DONE):
+    if Parameters.of(parent) != Parameters.of(generation):
         return ""
     return "identical" if parent.sha256 == generation.sha256 else "different"
 
@@ -167,11 +158,7 @@ def generation_as_dict(generation: Generation) -> dict[str, Any]:
         "text": generation.text,
         "sha256": generation.sha256,
         "unknown_characters": generation.unknown_characters,
-        "length": generation.length,
-        "temperature": generation.temperature,
-        "top_k": generation.top_k,
-        "top_p": generation.top_p,
-        "stop": generation.stop,
+        **{name: getattr(generation, name) for name in SAMPLING_NAMES},
         "seed": str(generation.seed),
         "model": {
             "name": generation.model_version.name,

@@ -6,12 +6,9 @@ nothing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,51 +22,13 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from generator import admission, clock
-from generator.models import SEED_LIMIT, Generation, GenerationQuerySet, ModelVersion, Owner, Submit
+from generator.models import Generation, GenerationQuerySet, Owner, Submit
+from generator.parameters import Parameters
 from generator.redis_store import notify, stream_log
 
 logger = logging.getLogger(__name__)
 State = Generation.State
 GENERATE_QUEUE = "generate"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What to write, validated by the form. `seed` None asks for a random one, `version` None for the live one."""
-
-    prompt: str
-    length: int
-    temperature: float
-    top_k: int | None = None
-    top_p: float | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    version: ModelVersion | None = None
-    parent: Generation | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all that was asked for: what tells the second sending of a form from another form under the same key."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = json.dumps(
-            {name: getattr(value, "pk", value) for name, value in values.items()}, default=str
-        )
-        return hashlib.sha256(plain.encode()).hexdigest()
-
-
-def parameters_of(generation: Generation, *, same_seed: bool) -> Parameters:
-    """Return the parameters that write a generation again: exactly, or with a new seed."""
-    return Parameters(
-        prompt=generation.prompt,
-        length=generation.length,
-        temperature=generation.temperature,
-        top_k=generation.top_k,
-        top_p=generation.top_p,
-        stop=tuple(generation.stop),
-        seed=generation.seed if same_seed else None,
-        version=generation.model_version,
-        parent=generation,
-    )
 
 
 def generation_start(
@@ -87,19 +46,12 @@ def generation_start(
             if existing := _submitted_before(owner, client_key, parameters):
                 return existing
             live = admission.admit(owner)
+            pinned = replace(parameters, version_id=parameters.version_id or live.pk)
             generation = Generation.objects.create(
                 **owner.fields,
+                **pinned.columns(),
                 client_key=client_key,
                 client_digest=parameters.digest if client_key else "",
-                prompt=parameters.prompt,
-                length=parameters.length,
-                temperature=parameters.temperature,
-                top_k=parameters.top_k,
-                top_p=parameters.top_p,
-                stop=list(parameters.stop),
-                seed=secrets.randbelow(SEED_LIMIT) if parameters.seed is None else parameters.seed,
-                model_version=parameters.version or live,
-                parent=parameters.parent,
                 dispatched_at=Now(),
             )
             transaction.on_commit(lambda: dispatch(generation.pk))
@@ -213,7 +165,7 @@ class Progress:
     first_character_at: datetime | None
 
 
-def generations_checkpoint(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
+def generations_save(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
     """Save running texts in one transaction; return the attempts that must stop: cancelled, deleted or overtaken."""
     stop: set[tuple[UUID, int]] = set()
     with transaction.atomic():

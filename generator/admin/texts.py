@@ -10,7 +10,10 @@ from django.utils.safestring import SafeString
 
 from generator.admin.base import ReadOnlyAdmin, foreign
 from generator.models import Generation
+from generator.parameters import SAMPLING_NAMES
 from generator.search import matching
+
+SHOWN_AS = {"length": "length_shown", "stop": "stop_shown"}  # columns that the admin formats
 
 
 @admin.register(Generation)
@@ -50,12 +53,7 @@ class GenerationAdmin(ReadOnlyAdmin):
             "Asked for",
             {
                 "fields": (
-                    "length_shown",
-                    "temperature",
-                    "top_k",
-                    "top_p",
-                    "stop_shown",
-                    "seed",
+                    *(SHOWN_AS.get(name, name) for name in SAMPLING_NAMES),
                     "model_version",
                     "parent",
                 )

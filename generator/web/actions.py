@@ -17,6 +17,7 @@ from generator import selectors, services
 from generator.admission import AdmissionError, KeyUsed, TooMany
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
+from generator.parameters import Parameters
 from generator.web import answers
 from generator.web.answers import wants_json
 from generator.web.forms import ClientKeyForm, GenerationForm, submitted_form
@@ -121,7 +122,7 @@ def generation_again(request: HttpRequest, generation: Generation) -> HttpRespon
     form = ClientKeyForm(request.POST)
     if not form.is_valid():
         return answers.form_errors(form)
-    parameters = services.parameters_of(generation, same_seed=request.POST.get("seed") == "same")
+    parameters = Parameters.again(generation, same_seed=request.POST.get("seed") == "same")
     try:
         again = services.generation_start(
             owner=generation.owner,

@@ -12,12 +12,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.http import HttpRequest
 
-from generator.models import SEED_LIMIT, Generation, ModelVersion, Owner
+from generator.models import Generation, ModelVersion, Owner
+from generator.parameters import Parameters
 from generator.selectors import generation_of, live_version, version_choices
-from generator.services import Parameters
 from generator.text import plain_newlines, stop_line, stop_of_line
 from generator.web import ranges
 from generator.web.foreign import isolated
+from ml.sampling import SEED_LIMIT
 
 DEFAULTS: dict[str, Any] = {"prompt": "", "length": 500, "temperature": 0.7}
 
@@ -181,10 +182,11 @@ class GenerationForm(ClientKeyForm):
 
     def parameters(self) -> Parameters:
         """Return the validated submit."""
-        names = ("prompt", "length", "temperature", "top_k", "top_p", "seed", "version", "parent")
-        return Parameters(
-            stop=tuple(self.cleaned_data["stop"]),
-            **{name: self.cleaned_data[name] for name in names},
+        version, parent = self.cleaned_data["version"], self.cleaned_data["parent"]
+        return Parameters.asked(
+            self.cleaned_data,
+            version_id=version and version.pk,
+            parent_id=parent and parent.pk,
         )
 
 

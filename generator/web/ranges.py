@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from generator.models import SEED_LIMIT, ModelVersion
+from generator.models import ModelVersion
+from ml.sampling import SEED_LIMIT
 
 CLIENT_KEY_LENGTH = 64
 NO_TEXT = "This holds the NUL character (U+0000), which is no part of a text."

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 from generator import events, selectors
 from generator.models import Generation
 from generator.owners import new_visitor, remember_visitor, request_owner
+from generator.parameters import SAMPLING_NAMES
 from generator.text import small_number, stop_line
 from generator.web.answers import wants_json
 from generator.web.forms import DEFAULTS, ClientKeyForm, GenerationForm
@@ -56,7 +57,7 @@ def filled_form(source: Generation | None, *, live: bool = False) -> GenerationF
     """Return the desk's form with the parameters of an earlier generation, or with the defaults."""
     initial: dict[str, Any] = {**DEFAULTS, "client_key": uuid.uuid4().hex}
     if source:
-        names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed")
+        names = ("prompt", *SAMPLING_NAMES)
         initial |= {name: getattr(source, name) for name in names}
         version = "" if live else source.model_version.version
         initial |= {"version": version, "parent": source.pk}

@@ -20,6 +20,7 @@ from django.utils import timezone
 from generator import heartbeats, selectors, services
 from generator.database import passing
 from generator.models import Generation
+from generator.parameters import Parameters
 from generator.services import Progress
 from generator.versions import files
 from generator.worker.publisher import Publisher, Writing
@@ -225,14 +226,10 @@ class Runtime:
         unknown = engine.version.vocabulary.unknown_characters(generation.prompt)
         if unknown:
             services.generation_note_unknown(generation=generation, characters=unknown)
+        asked = Parameters.of(generation)
         request = Request(
-            prompt=generation.prompt,
-            length=generation.length,
-            seed=generation.seed,
-            temperature=generation.temperature,
-            top_k=generation.top_k,
-            top_p=generation.top_p,
-            stop=tuple(generation.stop),
+            asked.prompt,
+            asked.sampling,
             text=generation.text,
             deadline=settings.GENERATION_DEADLINE,
         )
@@ -282,7 +279,7 @@ class Runtime:
     def _checkpoint(self) -> None:
         rows = [_progress(writing) for writing in list(self._writings.values())]
         if rows:
-            for key in services.generations_checkpoint(rows):
+            for key in services.generations_save(rows):
                 if writing := self._writings.get(key):
                     writing.stream.cancel()
 

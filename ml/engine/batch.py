@@ -45,14 +45,7 @@ class Batch:
             return
         request = stream.request
         row = len(self.streams)
-        self._sampler.set(
-            row,
-            seed=request.seed,
-            position=len(request.text),
-            temperature=request.temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-        )
+        self._sampler.set(row, request.sampling, len(request.text))
         self._step.reset(row)
         self._prefixes.append(request.prefix(self._vocabulary))
         self.streams.append(stream)
@@ -95,7 +88,7 @@ class Batch:
                 if reason is not None:
                     ended.append((stream, reason, None))
             except Exception as error:  # an error in one stream is that stream's alone
-                log.exception("a stream failed: seed %d", stream.request.seed)
+                log.exception("a stream failed: seed %d", stream.request.sampling.seed)
                 ended.append((stream, FinishReason.ERROR, str(error) or type(error).__name__))
         return ended
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ml.engine.engine import Engine, Request
+from ml.sampling import Sampling
 from ml.versions.version import CheckpointError, read_version
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,8 @@ def check_golden_text(engine: Engine) -> None:
     """Raise CheckpointError unless the engine writes the version's golden text, character by character."""
     golden = engine.version.golden
     try:
-        request = Request(golden.prompt, golden.length, golden.seed, golden.temperature)
+        sampling = Sampling(length=golden.length, seed=golden.seed, temperature=golden.temperature)
+        request = Request(golden.prompt, sampling)
     except ValueError as error:
         raise CheckpointError(f"the golden text cannot be asked for: {error}") from None
     stream = engine.submit(request)

@@ -199,7 +199,7 @@ class Engine:
         try:
             self._batch.join(stream)
         except Exception as error:  # an error in one stream is that stream's alone
-            log.exception("a stream could not start: seed %d", stream.request.seed)
+            log.exception("a stream could not start: seed %d", stream.request.sampling.seed)
             stream.finish(FinishReason.ERROR, str(error))
 
     def _leave(self, condition: Callable[[Stream], bool], reason: FinishReason) -> None:

@@ -15,14 +15,7 @@ def generate(step: Step, vocabulary: Vocabulary, request: Request) -> Stream:
         stream.finish(reason)
         return stream
     sampler = Sampler(1, len(vocabulary))
-    sampler.set(
-        0,
-        seed=request.seed,
-        position=len(request.text),
-        temperature=request.temperature,
-        top_k=request.top_k,
-        top_p=request.top_p,
-    )
+    sampler.set(0, request.sampling, len(request.text))
     step.reset(0)
     for index in request.prefix(vocabulary).tolist():
         step.ids[0] = index

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.sampling import Sampling
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -274,24 +276,15 @@ class Sampler:
         self._left = 0  # every row has at least this many numbers left
         self._scratch = Scratch(0, self._symbols)
 
-    def set(
-        self,
-        row: int,
-        *,
-        seed: int,
-        position: int,
-        temperature: float,
-        top_k: int | None,
-        top_p: float | None,
-    ) -> None:
+    def set(self, row: int, sampling: Sampling, position: int) -> None:
         """Put a stream into `row` whose next character has index `position`."""
-        self._seeds[row] = seed
+        self._seeds[row] = sampling.seed
         self._positions[row] = position
-        self._uniforms[row] = uniforms(seed, position, UNIFORM_BLOCK)
+        self._uniforms[row] = uniforms(sampling.seed, position, UNIFORM_BLOCK)
         self._next[row] = self._starts[row]
-        self._temperature[row] = temperature
-        self._top_k[row] = top_k or 0
-        self._top_p[row] = 1.0 if top_p is None else top_p
+        self._temperature[row] = sampling.temperature
+        self._top_k[row] = sampling.top_k or 0
+        self._top_p[row] = 1.0 if sampling.top_p is None else sampling.top_p
         self._plan = None
 
     def swap(self, a: int, b: int) -> None:

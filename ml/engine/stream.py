@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ml.engine.sampler import surprisal
+from ml.sampling import Sampling
 from ml.vocabulary import Ids, Vocabulary, normalize
 
 START = "\n"  # every stream is fed this first, so that an empty prompt begins a new line
@@ -30,31 +31,14 @@ class FinishReason(StrEnum):
 class Request:
     """A text to generate. The same request gives the same text, and so does one resumed from any part of it."""
 
-    prompt: str  # raw: it is normalised, and characters the model does not know become the unknown symbol
-    length: int  # characters to generate in all, those of `text` included
-    seed: int  # 0 <= seed < 2**64
-    temperature: float = 1.0  # 0: always the likeliest character
-    top_k: int | None = None
-    top_p: float | None = None
-    stop: tuple[
-        str, ...
-    ] = ()  # the text ends before the first of these; matched in the generated text only
+    prompt: str  # raw: the engine normalises it; unknown characters become the unknown symbol
+    sampling: Sampling  # its length includes the characters of `text`
     text: str = ""  # what was generated already: sampling goes on at position len(text)
     deadline: float | None = None  # seconds from submit
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a value out of range."""
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1, not {self.length}")
-        if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed must be from 0 to 2**64 - 1, not {self.seed}")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
-        if not all(normalize(stop) for stop in self.stop):
+        """Raise ValueError for a stop string of which normalisation leaves nothing."""
+        if not all(normalize(stop) for stop in self.sampling.stop):
             raise ValueError("a stop string must not be empty")
 
     def prefix(self, vocabulary: Vocabulary) -> Ids:
@@ -142,7 +126,7 @@ class Stream:
         self._visible = 0
         self._taken = 0
         self._take_lock = threading.Lock()
-        self._stops = StopStrings(request.stop) if request.stop else None
+        self._stops = StopStrings(request.sampling.stop) if request.sampling.stop else None
 
     @property
     def text(self) -> str:
@@ -190,8 +174,8 @@ class Stream:
             if found:
                 self._base = self._base[: index + 1 - found]
                 return FinishReason.STOP
-        if len(self._base) >= self.request.length:
-            self._base = self._base[: self.request.length]
+        if len(self._base) >= self.request.sampling.length:
+            self._base = self._base[: self.request.sampling.length]
             return FinishReason.LENGTH
         return None
 
@@ -209,12 +193,12 @@ class Stream:
                 self._visible = max(0, count - found)
                 self._base = self._base[: max(0, length - found)]
                 return FinishReason.STOP
-            if length < self.request.length:
+            if length < self.request.sampling.length:
                 count -= min(count, self._stops.held)
         self._visible = count
         if self.first_character_at is None and count:
             self.first_character_at = time.monotonic()
-        return FinishReason.LENGTH if length >= self.request.length else None
+        return FinishReason.LENGTH if length >= self.request.sampling.length else None
 
     def finish(self, reason: FinishReason, error: str | None = None) -> None:
         """End the stream and wake those who wait for it."""

@@ -31,6 +31,7 @@ from ml.engine.offline import generate
 from ml.engine.stream import Request
 from ml.engine.torch_step import TorchStep
 from ml.files import write_whole
+from ml.sampling import Sampling
 from ml.training.batches import VALIDATION_LANES, Batches, validation_windows
 from ml.training.device import check_precision, find_device
 from ml.training.history import History, Measurement, draw_loss
@@ -250,10 +251,12 @@ class Trainer:
         step = TorchStep(
             self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device)
         )
-        request = Request(
-            "", self.config.sample_chars, self.config.seed, temperature=SAMPLE_TEMPERATURE
+        sampling = Sampling(
+            length=self.config.sample_chars,
+            seed=self.config.seed,
+            temperature=SAMPLE_TEMPERATURE,
         )
-        return generate(step, self.corpus.vocabulary, request).text
+        return generate(step, self.corpus.vocabulary, Request("", sampling)).text
 
     def save(self) -> None:
         """Write the resume point; the old one is replaced only when the new one is complete."""

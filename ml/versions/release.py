@@ -16,6 +16,7 @@ from ml.data.corpus import Corpus
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
+from ml.sampling import Sampling
 from ml.training.history import read_history
 from ml.versions.evaluate import evaluate
 from ml.versions.graph import build_fp32_graph, build_int8_graph
@@ -169,9 +170,9 @@ def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
     prompts = [prompt for prompt in SAMPLE_PROMPTS if not vocabulary.unknown_characters(prompt)]
     for temperature in SAMPLE_TEMPERATURES:
         for prompt in prompts:
-            request = Request(prompt=prompt, length=SAMPLE_CHARS, seed=1, temperature=temperature)
-            text = generate(step, vocabulary, request).text
+            sampling = Sampling(length=SAMPLE_CHARS, seed=1, temperature=temperature)
+            text = generate(step, vocabulary, Request(prompt, sampling)).text
             parts.append(
-                f"=== temperature {temperature}, seed {request.seed}, prompt {prompt!r}\n\n{prompt}{text}\n"
+                f"=== temperature {temperature}, seed {sampling.seed}, prompt {prompt!r}\n\n{prompt}{text}\n"
             )
     return "\n".join(parts)

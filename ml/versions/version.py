@@ -375,7 +375,9 @@ def _golden(graph: bytes, model: ModelConfig, vocabulary: Vocabulary) -> Golden:
     from ml.engine.offline import generate
     from ml.engine.step import OnnxStep
     from ml.engine.stream import Request
+    from ml.sampling import Sampling
 
-    request = Request(prompt="It was ", length=200, seed=1, temperature=0.8)
-    stream = generate(OnnxStep(graph, model, rows=1, threads=1), vocabulary, request)
-    return Golden(request.prompt, request.seed, request.length, request.temperature, stream.text)
+    prompt, sampling = "It was ", Sampling(length=200, seed=1, temperature=0.8)
+    step = OnnxStep(graph, model, rows=1, threads=1)
+    text = generate(step, vocabulary, Request(prompt, sampling)).text
+    return Golden(prompt, sampling.seed, sampling.length, sampling.temperature, text)

@@ -15,6 +15,7 @@ from generator.operations import processes
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
+from ml.sampling import Sampling
 from ml.versions.version import Version, read_step_graph
 from tests.e2e.pages import exported, shown_text, wait_for_end
 from tests.ml.scripts import SCRIPTS, train_version, write_script
@@ -91,9 +92,14 @@ def test_texts_in_four_scripts(
         for name, prompt in PROMPTS.items():
             write(page, prompt, number)
             row = exported(page)
-            request = Request(
-                prompt, LENGTH, int(row["seed"]), row["temperature"], row["top_k"], row["top_p"]
+            sampling = Sampling(
+                length=LENGTH,
+                seed=int(row["seed"]),
+                temperature=row["temperature"],
+                top_k=row["top_k"],
+                top_p=row["top_p"],
             )
+            request = Request(prompt, sampling)
             assert row["text"] == generate(step, version.vocabulary, request).text, name
             assert sum(character in SCRIPTS[name] for character in row["text"]) > LENGTH / 2
             assert shown_text(page) == row["text"]

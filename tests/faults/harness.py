@@ -19,6 +19,7 @@ from uuid import UUID
 
 from ml.engine.engine import Request, load_step
 from ml.engine.offline import generate
+from ml.sampling import Sampling
 from ml.versions.version import read_version
 from tests.faults.watcher import Watcher
 from tests.stack import EVERYTHING, Stack, wait_until
@@ -107,7 +108,9 @@ class References:
         key = f"{self._digest} {PROMPT} {TEMPERATURE} {seed}"
         if len(self._texts.get(key, "")) < length:
             version = read_version(self._folder)
-            request = Request(PROMPT, max(length, LENGTH), seed, TEMPERATURE)
+            request = Request(
+                PROMPT, Sampling(length=max(length, LENGTH), seed=seed, temperature=TEMPERATURE)
+            )
             self._texts[key] = generate(
                 load_step(version, rows=1, threads=1), version.vocabulary, request
             ).text

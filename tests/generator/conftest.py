@@ -13,6 +13,16 @@ from django.utils import timezone
 from generator.models import Generation, ModelVersion, Owner
 from generator.owners import remember_visitor
 
+# For each sampling parameter a value that neither `make_generation` nor a plain submit gives.
+OTHER_SAMPLING: dict[str, Any] = {
+    "length": 101,
+    "temperature": 0.8,
+    "top_k": 5,
+    "top_p": 0.5,
+    "stop": ["x"],
+    "seed": 2**64 - 1,
+}
+
 
 def make_version(number: int = 1, **fields: Any) -> ModelVersion:
     now = timezone.now()

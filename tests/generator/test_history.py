@@ -9,6 +9,7 @@ from django.test import Client
 
 from generator import selectors
 from generator.models import Generation, Owner
+from generator.parameters import Parameters
 from tests.generator.conftest import make_version
 
 Make = Callable[..., Generation]
@@ -140,10 +141,7 @@ def test_run_again_repeats_seed_and_version(client: Client, make_generation: Mak
     generation = make_generation(seed=42, top_k=9, stop=["x"], model_version=old, state="done")
     response = client.post(f"{generation.get_absolute_url()}again/", {"seed": "same"})
     again = Generation.objects.get(pk=response.json()["id"])
-    names = ("prompt", "length", "temperature", "top_k", "top_p", "stop", "seed", "model_version")
-    assert {name: getattr(again, name) for name in names} == {
-        name: getattr(generation, name) for name in names
-    }
+    assert Parameters.of(again) == Parameters.of(generation)
     assert again.parent == generation
 
 

@@ -46,7 +46,7 @@ def test_only_what_is_queued_is_claimed(make_generation: Make, state: str) -> No
 def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=2, text="kept")
     stale = progress(generation, "stale", attempt=1)
-    assert services.generations_checkpoint([stale]) == {(generation.pk, 1)}
+    assert services.generations_save([stale]) == {(generation.pk, 1)}
     assert not services.generation_finish(progress=stale, state="done", reason="length")
     assert not services.generation_requeue(progress=stale)
     assert (fresh(generation).text, fresh(generation).state) == ("kept", "running")
@@ -55,17 +55,15 @@ def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
 def test_a_checkpoint_saves_and_tells_what_must_stop(make_generation: Make) -> None:
     going, cancelled = (make_generation(state="running", attempt=1) for _ in range(2))
     Generation.objects.filter(pk=cancelled.pk).update(cancel_requested=True)
-    assert services.generations_checkpoint([progress(going), progress(cancelled)]) == {
-        (cancelled.pk, 1)
-    }
+    assert services.generations_save([progress(going), progress(cancelled)]) == {(cancelled.pk, 1)}
     assert fresh(going).text == "abc"
 
 
 def test_the_first_character_keeps_its_moment_over_attempts(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1)
     first = timezone.now() - timedelta(seconds=9)
-    services.generations_checkpoint([Progress(generation.pk, 1, "a", first)])
-    services.generations_checkpoint([progress(generation)])
+    services.generations_save([Progress(generation.pk, 1, "a", first)])
+    services.generations_save([progress(generation)])
     assert fresh(generation).first_character_at == first
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from charrnn_site.logs import RefusalsWithoutTraceback
 from generator.models import Generation, ModelVersion, Owner, Submit
-from tests.generator.conftest import make_version
+from tests.generator.conftest import OTHER_SAMPLING, make_version
 
 GOOD = {"prompt": "It was", "length": 100, "temperature": 0.7}
 
@@ -90,13 +90,8 @@ def test_the_same_client_key_makes_one_generation(client: Client, live: ModelVer
     "changed",
     [
         {"prompt": "It is"},
-        {"length": 101},
-        {"temperature": 0.8},
-        {"top_k": 5},
-        {"top_p": 0.5},
-        {"stop": ["x"]},
-        {"seed": 5},
         {"version": 2},
+        *({name: value} for name, value in OTHER_SAMPLING.items()),
     ],
     ids=lambda changed: next(iter(changed)),
 )

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ml.engine.engine import Engine, FinishReason, Request, Stream
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
+from ml.sampling import Sampling
 from ml.versions.version import Version
 from ml.vocabulary import normalize
 from tests.ml.conftest import SYMBOLS
@@ -22,9 +24,8 @@ from tests.ml.conftest import SYMBOLS
 MakeEngine = Callable[..., Engine]
 SECONDS = 60  # a bound for a machine that is out of breath; nothing here takes one
 
-requests = st.builds(
-    Request,
-    prompt=st.text(alphabet=SYMBOLS + "\u201c\u2603\u00e9", max_size=30),
+samplings = st.builds(
+    Sampling,
     length=st.integers(1, 60),
     seed=st.one_of(st.sampled_from([0, 2**64 - 1]), st.integers(0, 2**64 - 1)),
     temperature=st.sampled_from([0.0, 5e-324, 1e-6, 0.5, 0.8, 1.0, 1.3, 100.0]),
@@ -32,6 +33,15 @@ requests = st.builds(
     top_p=st.sampled_from([None, 1e-9, 0.5, 0.9, 1.0]),
     stop=st.lists(st.text(alphabet="aeth \n", min_size=1, max_size=3), max_size=3).map(tuple),
 )
+requests = st.builds(
+    Request,
+    prompt=st.text(alphabet=SYMBOLS + "\u201c\u2603\u00e9", max_size=30),
+    sampling=samplings,
+)
+
+
+def resampled(request: Request, **changes: Any) -> Request:
+    return replace(request, sampling=replace(request.sampling, **changes))
 
 
 def outcome(stream: Stream) -> tuple[str, list[float], FinishReason | None]:
@@ -116,7 +126,10 @@ def test_interrupted_streams_go_on_where_they_were(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
     """Five engines one after the other, each drained wherever it happens to be; the sixth may finish."""
-    requests_ = [Request("The ", 1_500, seed, stop=("xyzzy", "the quick")) for seed in range(8)]
+    requests_ = [
+        Request("The ", Sampling(length=1_500, seed=seed, stop=("xyzzy", "the quick")))
+        for seed in range(8)
+    ]
     expected = [generate(step, version.vocabulary, request).text for request in requests_]
     for round_ in range(6):
         engine = make_engine()
@@ -140,7 +153,9 @@ def test_interrupted_streams_go_on_where_they_were(
 
 
 def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
-    stream = make_engine().submit(Request("The ", 2_000, 3, text="", stop=("qqq",)))
+    stream = make_engine().submit(
+        Request("The ", Sampling(length=2_000, seed=3, stop=("qqq",)), text="")
+    )
     text, bits = "", []
     while True:
         done = (
@@ -159,7 +174,9 @@ def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
 
 def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
     engine = make_engine(max_streams=1)
-    streams = finished([engine.submit(Request("", 50, seed)) for seed in range(5)])
+    streams = finished(
+        [engine.submit(Request("", Sampling(length=50, seed=seed))) for seed in range(5)]
+    )
     ends = [stream.finished_at for stream in streams]
     assert ends == sorted(ends)  # type: ignore[type-var]
     assert engine.active == 0
@@ -169,13 +186,13 @@ def test_an_engine_has_as_many_rows_as_it_is_asked_for(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
     """How many that may be is the site's to say, in one place."""
-    request = Request("The ", 20, 1, top_p=0.9)
+    request = Request("The ", Sampling(length=20, seed=1, top_p=0.9))
     engine = make_engine(max_streams=5_000)
     streams = finished([engine.submit(request) for _ in range(3)])
     assert {stream.text for stream in streams} == {generate(step, version.vocabulary, request).text}
 
 
-LONG = Request("The ", 10_000_000, 1)
+LONG = Request("The ", Sampling(length=10_000_000, seed=1))
 
 
 def wait_for_text(stream: Stream) -> None:
@@ -187,7 +204,7 @@ def test_cancel_ends_one_stream_and_not_its_neighbours(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
     engine = make_engine()
-    other = engine.submit(Request("It was ", 1_000, 5))
+    other = engine.submit(Request("It was ", Sampling(length=1_000, seed=5)))
     stream = engine.submit(LONG)
     wait_for_text(stream)
     stream.cancel()
@@ -198,7 +215,7 @@ def test_cancel_ends_one_stream_and_not_its_neighbours(
     assert other.wait(SECONDS)
     assert stream.text == text
     assert other.text == generate(step, version.vocabulary, other.request).text
-    assert generate(step, version.vocabulary, replace(LONG, length=len(text))).text == text
+    assert generate(step, version.vocabulary, resampled(LONG, length=len(text))).text == text
 
 
 def test_a_waiting_stream_can_be_cancelled(make_engine: MakeEngine) -> None:
@@ -211,7 +228,7 @@ def test_a_waiting_stream_can_be_cancelled(make_engine: MakeEngine) -> None:
 
 
 def test_cancel_after_the_end_changes_nothing(make_engine: MakeEngine) -> None:
-    stream = make_engine().submit(Request("", 5, 1))
+    stream = make_engine().submit(Request("", Sampling(length=5, seed=1)))
     stream.wait(SECONDS)
     stream.cancel()
     assert stream.reason == FinishReason.LENGTH
@@ -228,7 +245,7 @@ def test_deadlines_of_running_and_waiting_streams(make_engine: MakeEngine) -> No
 
 def test_drain_ends_all_streams_and_those_that_come_later(make_engine: MakeEngine) -> None:
     engine = make_engine(max_streams=2)
-    streams = [engine.submit(replace(LONG, seed=seed)) for seed in range(4)]
+    streams = [engine.submit(resampled(LONG, seed=seed)) for seed in range(4)]
     wait_for_text(streams[0])
     engine.drain()
     finished([*streams, engine.submit(LONG)])
@@ -242,7 +259,7 @@ def test_an_error_in_one_stream_is_that_streams_alone(
     make_engine: MakeEngine, step: OnnxStep, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make_engine()
-    bad, good = engine.submit(LONG), engine.submit(Request("It was ", 500, 5))
+    bad, good = engine.submit(LONG), engine.submit(Request("It was ", Sampling(length=500, seed=5)))
 
     def fail(character: str, distance: float, total: float) -> None:
         raise RuntimeError("out of ink")
@@ -276,7 +293,7 @@ def test_when_the_thread_dies_all_streams_fail_and_the_owner_is_told(
 
 def test_an_empty_prompt_begins_a_new_line(make_engine: MakeEngine) -> None:
     engine = make_engine()
-    first = engine.submit(Request("", 1, 0, temperature=0.0))
+    first = engine.submit(Request("", Sampling(length=1, seed=0, temperature=0.0)))
     first.wait(SECONDS)
     likeliest = SYMBOLS[1 + int(engine.distribution("", 0)[1:].argmax())]
     assert first.text == likeliest
@@ -293,7 +310,7 @@ def test_score_is_the_mean_of_the_distributions(make_engine: MakeEngine, version
 
 def test_surprisal_agrees_with_the_distribution(make_engine: MakeEngine) -> None:
     engine = make_engine()
-    stream = engine.submit(Request("The ", 20, 4, temperature=0.7))
+    stream = engine.submit(Request("The ", Sampling(length=20, seed=4, temperature=0.7)))
     stream.wait(SECONDS)
     for at, bits in enumerate(stream.surprisal):
         known = engine.distribution("The " + stream.text, 4 + at)
@@ -315,7 +332,7 @@ def test_scoring_does_not_disturb_streams(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
     engine = make_engine()
-    stream = engine.submit(Request("The ", 3_000, 9))
+    stream = engine.submit(Request("The ", Sampling(length=3_000, seed=9)))
     scores = {engine.score("The cat sat on the mat.") for _ in range(20)}
     assert len(scores) == 1
     stream.wait(SECONDS)
@@ -325,7 +342,9 @@ def test_scoring_does_not_disturb_streams(
 def test_the_torch_step_serves_too(version: Version) -> None:
     engine = Engine(version, max_streams=4, threads=1, step="torch")
     try:
-        streams = finished([engine.submit(Request("The ", 50, seed)) for seed in range(3)])
+        streams = finished(
+            [engine.submit(Request("The ", Sampling(length=50, seed=seed))) for seed in range(3)]
+        )
         assert [len(stream.text) for stream in streams] == [50, 50, 50]
     finally:
         engine.close()

@@ -15,11 +15,12 @@ import pytest
 
 from ml.engine.cache import EngineCache
 from ml.engine.engine import FinishReason, Request
+from ml.sampling import Sampling
 from ml.versions.version import CheckpointError, Version
 from tests.ml.conftest import make_version
 from tests.ml.test_version import edit_meta
 
-LONG = Request("The ", 10_000_000, 1)
+LONG = Request("The ", Sampling(length=10_000_000, seed=1))
 SECONDS = 60
 
 

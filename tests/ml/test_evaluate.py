@@ -15,6 +15,7 @@ from ml.engine.offline import generate
 from ml.engine.scoring import total_nats
 from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
+from ml.sampling import Sampling
 from ml.training.history import read_history
 from ml.training.trainer import Trainer
 from ml.versions.evaluate import EvaluationError, evaluate
@@ -27,7 +28,7 @@ from tests.ml.test_version import edit_meta
 
 
 def text_ids(version: Version, step: OnnxStep, length: int) -> np.ndarray:
-    request = Request("The ", length, 1, temperature=0.9)
+    request = Request("The ", Sampling(length=length, seed=1, temperature=0.9))
     return version.vocabulary.encode(generate(step, version.vocabulary, request).text)
 
 

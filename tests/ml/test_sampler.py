@@ -21,6 +21,7 @@ from ml.engine.sampler import (
     uniforms,
     weights_of,
 )
+from ml.sampling import Sampling
 from ml.vocabulary import MAX_SYMBOLS
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -206,7 +207,7 @@ def test_rows_keep_their_numbers_when_they_move() -> None:
     sampler = Sampler(3, 50)
     rows = [7, 8, 9]
     for row, seed in enumerate(rows):
-        sampler.set(row, seed=seed, position=5 * row, temperature=1.0, top_k=None, top_p=None)
+        sampler.set(row, Sampling(length=1, seed=seed), 5 * row)
     got: dict[int, list[int]] = {7: [], 8: [], 9: []}
     generator = np.random.default_rng(0)
     for _ in range(200):

@@ -11,6 +11,7 @@ from ml.data.corpus import Corpus, clean
 from ml.engine.engine import Engine, Request
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
+from ml.sampling import Sampling
 from ml.training.history import read_history
 from ml.versions.measure import Judge
 from ml.versions.version import Version, check_step_graph, read_step_graph
@@ -50,7 +51,7 @@ def test_the_engine_writes_what_is_worked_out_alone(trained: tuple[str, Path, Ve
     name, _, version = trained
     words = SCRIPTS[name][:12]
     requests = [
-        Request(words, 150, seed, top_k=top_k, top_p=0.95)
+        Request(words, Sampling(length=150, seed=seed, top_k=top_k, top_p=0.95))
         for seed, top_k in ((1, None), (2, 40), (3, 300))
     ]
     step = OnnxStep(read_step_graph(version), version.model, rows=1, threads=1)

@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 from ml.engine.engine import Request
 from ml.engine.cache import EngineCache
+from ml.sampling import Sampling
 import ml.versions.version, ml.engine.sampler, ml.engine.step
 
 cache = EngineCache(size=1, max_streams=4, threads=1, step="onnx")
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])
-stream = engine.submit(Request("The ", 100, 1))
+stream = engine.submit(Request("The ", Sampling(length=100, seed=1)))
 assert stream.wait(60)
 engine.score("The cat")
 cache.close()

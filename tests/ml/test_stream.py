@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.engine.stream import FinishReason, Request, StopStrings, Stream
+from ml.sampling import SEED_LIMIT, Sampling
 from ml.vocabulary import Vocabulary
 from tests.ml.conftest import SYMBOLS
 
-REQUEST = Request(prompt="", length=10, seed=0)
+SAMPLING = Sampling(length=10, seed=0)
+REQUEST = Request("", SAMPLING)
+
+
+def stopping(*stop: str, text: str = "", length: int = 10) -> Request:
+    return Request("", replace(SAMPLING, stop=stop, length=length), text=text)
 
 
 def feed(stream: Stream, text: str) -> FinishReason | None:
@@ -37,22 +44,26 @@ def feed(stream: Stream, text: str) -> FinishReason | None:
         {"top_p": 1.0001},
         {"top_p": math.nan},
         {"stop": ("",)},
-        {"stop": ("a", "\ufeff")},
     ],
     ids=str,
 )
-def test_values_out_of_range_are_refused(change: dict[str, object]) -> None:
+def test_values_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change)).split("_")[0]):
-        replace(REQUEST, **change)  # type: ignore[arg-type]
+        replace(SAMPLING, **change)
 
 
 def test_the_largest_seed_is_accepted() -> None:
-    assert replace(REQUEST, seed=2**64 - 1).seed == 2**64 - 1
+    assert replace(SAMPLING, seed=SEED_LIMIT - 1).seed == 2**64 - 1
+
+
+def test_a_stop_string_that_normalises_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="stop string"):
+        stopping("a", "\ufeff")
 
 
 def test_what_is_fed_begins_with_a_newline_and_is_normalised() -> None:
     vocabulary = Vocabulary(SYMBOLS)
-    request = Request(prompt="\u2018a\u2019\u2603", length=5, seed=0, text="b")
+    request = Request("\u2018a\u2019\u2603", SAMPLING, text="b")
     fed = request.prefix(vocabulary)
     assert fed.tolist() == [
         *vocabulary.encode("\n'a'").tolist(),
@@ -80,7 +91,7 @@ def test_chunks_are_taken_once_with_their_offsets() -> None:
 
 
 def test_what_may_be_a_stop_string_is_held_back_and_given_when_it_is_none() -> None:
-    stream = Stream(replace(REQUEST, stop=("END",)))
+    stream = Stream(stopping("END"))
     feed(stream, "aEN")
     assert stream.text == "a"
     feed(stream, "c")
@@ -88,7 +99,7 @@ def test_what_may_be_a_stop_string_is_held_back_and_given_when_it_is_none() -> N
 
 
 def test_a_stop_string_is_no_part_of_the_text() -> None:
-    stream = Stream(replace(REQUEST, stop=("END",)))
+    stream = Stream(stopping("END"))
     assert feed(stream, "abENENDx") == FinishReason.STOP
     assert stream.text == "abEN"
     chunk = stream.take()
@@ -98,13 +109,13 @@ def test_a_stop_string_is_no_part_of_the_text() -> None:
 
 
 def test_at_the_full_length_nothing_is_held_back() -> None:
-    stream = Stream(replace(REQUEST, length=3, stop=("END",)))
+    stream = Stream(stopping("END", length=3))
     assert feed(stream, "aEN") == FinishReason.LENGTH
     assert stream.text == "aEN"
 
 
 def test_a_stop_string_may_begin_before_a_resume() -> None:
-    stream = Stream(replace(REQUEST, text="abEN", stop=("END",)))
+    stream = Stream(stopping("END", text="abEN"))
     assert stream.replay() is None
     assert feed(stream, "D") == FinishReason.STOP
     assert stream.text == "ab"
@@ -112,7 +123,7 @@ def test_a_stop_string_may_begin_before_a_resume() -> None:
 
 
 def test_after_a_resume_the_start_of_a_stop_string_is_held_back() -> None:
-    stream = Stream(replace(REQUEST, text="abE", stop=("END",)))
+    stream = Stream(stopping("END", text="abE"))
     stream.replay()
     feed(stream, "N")
     assert stream.take() is None
@@ -133,7 +144,7 @@ def test_after_a_resume_the_start_of_a_stop_string_is_held_back() -> None:
 def test_a_text_that_is_complete_already_ends_at_once(
     text: str, stop: tuple[str, ...], reason: FinishReason, left: str
 ) -> None:
-    stream = Stream(replace(REQUEST, text=text, stop=stop))
+    stream = Stream(stopping(*stop, text=text))
     assert stream.replay() == reason
     assert stream.text == left
 
@@ -149,7 +160,7 @@ def test_text_ends_before_the_stop_string_that_is_complete_first(
     ends = [end for end in range(1, len(text) + 1) if text[:end].endswith(stop)]
     longest = max((len(s) for s in stop if ends and text[: ends[0]].endswith(s)), default=0)
     expected = text[: ends[0] - longest] if ends else text
-    stream = Stream(Request(prompt="", length=100, seed=0, stop=stop, text=text[:cut]))
+    stream = Stream(Request("", Sampling(length=100, seed=0, stop=stop), text=text[:cut]))
     shown = text[:cut]
     reason = stream.replay()
     if reason is None:
