@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+HIDDEN_ZERO = 128  # what 0.0 is in a hidden state of the int8 step graph, which is uint8
+
 _Value = TypeVar("_Value")
 
 

@@ -1,4 +1,4 @@
-"""Inference: one step of the model for many texts at once, exact sampling, and the streams that texts come out of.
+"""Inference: a step of the model for many texts at once, exact sampling, and streams of characters.
 
-Nothing here reads files, and nothing here needs torch unless it is asked for.
+Nothing here reads files. Only torch_step.py needs torch, and it is loaded on demand.
 """

@@ -1,9 +1,9 @@
-"""Continuous batching: streams join and leave rows of a step, and one call advances all of them by a character.
+"""Continuous batching: streams join and leave the rows of a step, and one call advances them all.
 
-Rows in use are kept together. The first `decoding` rows sample a character in each step; the rows
-after them still read their prompt. A prompt is read inside the batch, and in a few steps more that
-move only the reading rows: else a prompt of 30 characters would wait for 30 steps of everybody.
-Knows nothing of threads.
+The rows in use stay next to each other. The first `_decoding` of them sample a character in each
+step; the others still read their prompt. They read one character in each step of the whole batch,
+and more in extra steps of their own, because a prompt of 30 characters would otherwise wait for 30
+steps of all rows. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from ml.vocabulary import Ids, Vocabulary
 
 log = logging.getLogger(__name__)
 
-PREFILL_ROWS = 32  # rows moved by the extra steps between two steps of the whole batch: a bound on what others wait
+PREFILL_ROWS = (
+    32  # moved by extra steps between two of the whole batch: bounds how long others wait
+)
 
 
 class Batch:
@@ -39,7 +41,10 @@ class Batch:
         self._prefixes: list[Ids] = []  # by row: ids still to be read
 
     def join(self, stream: Stream) -> None:
-        """Put `stream` into a row; there must be one free. A stream that has its whole text already is finished at once."""
+        """Put `stream` into a free row, of which there must be one.
+
+        A stream that already has its whole text is finished at once.
+        """
         if reason := stream.replay():
             stream.finish(reason)
             return
@@ -60,13 +65,13 @@ class Batch:
             stream.finish(reason, error)
 
     def advance(self) -> None:
-        """Sample a character for each decoding stream and let the others read on. Streams that end are finished."""
+        """Sample for each decoding stream, let the others read on, and finish those that end."""
         reading = len(self.streams) - self._decoding
         if reading:
             self._read(PREFILL_ROWS // reading)
             self._feed_reading()
         logits = self._step.run(0, len(self.streams))
-        decoding = self._decoding  # those who are promoted below have not sampled yet
+        decoding = self._decoding  # rows promoted below sample in the next step only
         ended = self._sample(logits[:decoding]) if decoding else []
         if reading:
             self._promote_ready()
@@ -87,13 +92,13 @@ class Batch:
                 reason = stream.append(self._symbols[index], distance, total)
                 if reason is not None:
                     ended.append((stream, reason, None))
-            except Exception as error:  # an error in one stream is that stream's alone
+            except Exception as error:  # an error in one stream must not end the others
                 log.exception("a stream failed: seed %d", stream.request.sampling.seed)
                 ended.append((stream, FinishReason.ERROR, str(error) or type(error).__name__))
         return ended
 
     def _read(self, steps: int) -> None:
-        """Move only the reading rows, by up to `steps` characters, as long as none has read all but its last."""
+        """Move the reading rows alone by at most `steps` characters, leaving each one at least."""
         first = self._decoding
         steps = min(steps, min(len(prefix) for prefix in self._prefixes[first:]) - 1)
         for _ in range(steps):
@@ -112,7 +117,7 @@ class Batch:
             self._promote(row)
 
     def _promote(self, row: int) -> None:
-        """Make a row that has one character left to read a decoding one: the logits after it are sampled."""
+        """Let `row` decode if it has one character left to read: what follows that is sampled."""
         prefix = self._prefixes[row]
         if len(prefix) == 1:
             self._step.ids[row] = prefix[0]

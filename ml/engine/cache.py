@@ -1,4 +1,4 @@
-"""Loaded engines by digest: several versions at once, bounded, the least recently used one given back first."""
+"""Loaded engines by digest, up to a limit; the least recently used is unloaded first."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from ml.versions.version import CheckpointError, read_version
 
 log = logging.getLogger(__name__)
 
-GOLDEN_SECONDS = 60  # the golden text takes some 20 ms; this is for a machine that is out of breath
+GOLDEN_SECONDS = 60  # the golden text takes some 20 ms; an overloaded machine may need longer
 
 
 class _Slot:
     def __init__(self) -> None:
-        self.lock = (
-            threading.Lock()
-        )  # held while the engine loads: others who want it wait, those who want another do not
+        self.lock = threading.Lock()  # held while this engine loads; other engines load meanwhile
         self.engine: Engine | None = None
 
 
 class EngineCache:
-    """Up to `size` engines, more only while all of them have streams. May be used from any thread."""
+    """Up to `size` engines, and more only while all of them have streams. Thread-safe."""
 
     def __init__(
         self,
@@ -46,16 +44,16 @@ class EngineCache:
         }
         self._slots: OrderedDict[str, _Slot] = (
             OrderedDict()
-        )  # a slot stays: who waits for it has no other
+        )  # never removed: a thread may wait there
         self._lock = threading.Lock()
         self._drained = self._closed = False
 
     def get(self, version_folder: Path, digest: str) -> Engine:
-        """Return the engine of the version with `digest`, loaded from `version_folder` unless it is there already.
+        """Return the engine of the version with `digest`; load it from `version_folder` if need be.
 
-        Raises CheckpointError if the folder holds another version or one that must not serve.
-        Should the engine be given back before the caller submits to it, the stream finishes with
-        DRAINED at once and can be submitted again.
+        Raises CheckpointError if the folder holds another version or one that must not serve. If
+        the engine is evicted before the caller submits to it, the stream finishes with DRAINED at
+        once and can be submitted again.
         """
         with self._lock:
             slot = self._slots.setdefault(digest, _Slot())
@@ -69,7 +67,7 @@ class EngineCache:
         return engine
 
     def _keep(self, slot: _Slot, engine: Engine) -> None:
-        """Have drain() and close() find the engine, or do to it what they did to the others while it was loading."""
+        """Store a loaded engine; drain or close it if the cache was, while the engine loaded."""
         with self._lock:
             slot.engine = None if self._closed else engine
             drained, closed = self._drained, self._closed
@@ -84,14 +82,14 @@ class EngineCache:
             return [slot.engine for slot in self._slots.values() if slot.engine is not None]
 
     def drain(self) -> None:
-        """Finish all streams of all engines with DRAINED, and those that come later."""
+        """Finish all streams of all engines with DRAINED, and all later ones, too."""
         with self._lock:
             self._drained = True
         for engine in self.engines():
             engine.drain()
 
     def close(self) -> None:
-        """End all engines, and those that are being loaded."""
+        """End all engines, those that are loading included."""
         with self._lock:
             self._drained = self._closed = True
             engines = [slot.engine for slot in self._slots.values() if slot.engine is not None]
@@ -132,12 +130,12 @@ class EngineCache:
                     slot.engine = None
                     del loaded[digest]
         for engine in evicted:
-            log.info("engine %s given back", engine.version.digest[:12])
+            log.info("engine %s is unloaded", engine.version.digest[:12])
             engine.close()
 
 
 def check_golden_text(engine: Engine) -> None:
-    """Raise CheckpointError unless the engine writes the version's golden text, character by character."""
+    """Raise CheckpointError unless the engine writes exactly the version's golden text."""
     golden = engine.version.golden
     try:
         sampling = Sampling(length=golden.length, seed=golden.seed, temperature=golden.temperature)

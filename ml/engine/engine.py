@@ -1,10 +1,10 @@
 """The inference engine: one thread advances every active stream by one character in each step.
 
-Text is a pure function of the version's digest, the prompt, the sampling parameters and the seed. A
-stream starts from the zero state, is fed "\\n" and then the normalised prompt (and, when it is
-resumed, its text so far); character i is sampled with u(seed, i). Sums in the step graph are sums
-of integers and the sampler's are exact, so neither the other rows nor the number of threads change
-a bit of it: load, arrival order, interruptions and the worker do not matter.
+Text is a pure function of the version's digest, the prompt and the sampling parameters. A stream
+starts from the zero state and is fed "\\n", the normalised prompt and, if it is resumed, its text
+so far; character i is sampled with u(seed, i). The sums in the step graph are sums of integers, and
+the sampler's are exact. So neither the other rows nor the number of threads change a bit of a text,
+nor do load, order of arrival, interruptions or the worker.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Engine:
         step: str = "onnx",
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Load `version` and start the thread. Should it die of an error, `on_death` is called in it, and then its streams end.
+        """Load `version` and start the thread.
 
-        Raises CheckpointError for a version that must not serve.
+        If an error ends the thread, it calls `on_death` and then ends its streams. Raises
+        CheckpointError for a version that must not serve.
         """
         self.version = version
         self._step = load_step(version, rows=max_streams, threads=threads, step=step)
@@ -91,18 +92,18 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs; false after close(), and after an error that on_death was told of."""
+        """Whether the thread runs: not after close(), nor after an error that `on_death` got."""
         return self._thread.is_alive() and self._death is None
 
     @property
     def active(self) -> int:
-        """Streams that have not finished, those that wait for a row included."""
+        """The number of streams that have not finished, those that wait for a row included."""
         return len(self._batch.streams) + len(self._waiting)
 
     def submit(self, request: Request) -> Stream:
-        """Return a stream that joins the batch at the next step, or as soon as a row is free, first come first served.
+        """Return a stream that joins the batch as soon as a row is free, first come, first served.
 
-        After drain() the stream is finished with DRAINED, and with ERROR when the thread has died.
+        After drain() the stream is finished with DRAINED, after the thread's death with ERROR.
         """
         stream = Stream(request, self._wake)
         with self._changed:
@@ -117,7 +118,7 @@ class Engine:
         return stream
 
     def drain(self) -> None:
-        """Finish every stream, waiting ones too, with DRAINED at the next step, and accept no more."""
+        """Finish every stream, waiting ones too, with DRAINED at the next step; accept no more."""
         with self._changed:
             self._draining = True
             self._call()
@@ -131,14 +132,17 @@ class Engine:
             self._thread.join()
 
     def score(self, text: str) -> float:
-        """Return the nats per character of `text`, read in one pass after the start character."""
+        """Return the nats per character of `text`, read after the start character."""
         ids = self.version.vocabulary.encode(START + normalize(text))
         if len(ids) < 2:
             raise ValueError("there is no text to score")
         return total_nats(self._step.fork(1), ids) / (len(ids) - 1)
 
     def distribution(self, text: str, at: int) -> npt.NDArray[np.float64]:
-        """Return the probability of each symbol (V,) to be character `at` of `text`; 0 <= at <= len(text)."""
+        """Return each symbol's probability (V,) to be character `at` of `text`.
+
+        Raises ValueError unless 0 <= at <= len(text).
+        """
         text = normalize(text)
         if not 0 <= at <= len(text):
             raise ValueError(f"position {at} is not in a text of {len(text)} characters")
@@ -151,7 +155,7 @@ class Engine:
             self._call()
 
     def _call(self) -> None:
-        """Have the thread look up before its next step. The caller holds the lock."""
+        """Have the thread look for changes before its next step. The caller holds the lock."""
         self._called = True
         self._changed.notify()
 
@@ -159,8 +163,7 @@ class Engine:
         batch = self._batch
         try:
             while True:
-                # The lock is left alone as long as nobody called: what it guards cannot have
-                # changed.
+                # Without a call there is no need for the lock: what it guards has not changed.
                 due = (
                     self._called
                     or self._waiting
@@ -175,7 +178,7 @@ class Engine:
             self._die(error)
 
     def _prepare(self) -> bool:
-        """Between two steps: wait for work, let streams leave and join. Return False when the engine is to end."""
+        """Wait for work, and let streams leave and join. False: the engine is to end."""
         with self._changed:
             while not (self._batch.streams or self._waiting or self._closing):
                 self._changed.wait()
@@ -198,7 +201,7 @@ class Engine:
     def _join(self, stream: Stream) -> None:
         try:
             self._batch.join(stream)
-        except Exception as error:  # an error in one stream is that stream's alone
+        except Exception as error:  # an error in one stream must not end the others
             log.exception("a stream could not start: seed %d", stream.request.sampling.seed)
             stream.finish(FinishReason.ERROR, str(error))
 
@@ -214,9 +217,8 @@ class Engine:
             streams = [*self._batch.streams, *self._waiting]
             self._waiting.clear()
         if self._on_death:
-            self._on_death(
-                error
-            )  # first: it may end the process, and then no stream's owner is to take this for its own failure
+            # First, because it may end the process: no text should then be recorded as failed.
+            self._on_death(error)
         for stream in streams:
             if not stream.finished.is_set():
                 stream.finish(FinishReason.ERROR, f"the engine has died: {error}")

@@ -1,4 +1,4 @@
-"""The text of a request, worked out alone and one character after the other: the definition the engine must equal."""
+"""The text of a request, generated alone, one character after another: the engine must equal it."""
 
 from __future__ import annotations
 

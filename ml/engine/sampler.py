@@ -1,137 +1,27 @@
 """Logits to characters: temperature, top-k, top-p and the inverse CDF, for a batch of rows at once.
 
 The text of a stream must not depend on the rows beside it, on the number of rows, or on the CPU.
-Three things see to it:
-
-* The uniform number of a character is u = f(seed, position), from the counter-based generator Philox4x64-10: the number of
-  draws before it does not matter, and there is no generator state to save.
-* Probabilities are whole numbers: the weight of a symbol is floor(2^44 · exp(-d/T)), d its distance to the largest logit.
-  Sums of up to 512 such numbers are at most 2^53, so they are exact in float64 in whatever order a CPU adds them up. With more
-  symbols the unit is smaller, by the power of two that keeps it so.
-* exp is a table of products of exactly rounded numbers and a short polynomial, in additions and multiplications, which
-  IEEE 754 defines to the last bit. numpy's own exp differs between AVX2 and AVX-512. The relative error is below 1e-10.
-
-Symbol 0, the unknown one, has no weight.
+Uniform numbers that depend on seed and position only (uniforms.py) and exact probabilities
+(probabilities.py) ensure this. Symbol 0, the unknown one, has no weight.
 """
 
 from __future__ import annotations
 
-import decimal
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.engine.probabilities import GRID, Floats, Scratch, weights_of
+from ml.engine.uniforms import uniforms
 from ml.sampling import Sampling
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
-UNIFORM_BLOCK = (
-    64  # uniform numbers drawn ahead for a row: making the generator costs more than the numbers
-)
-
-GRID = 128  # table entries for one nat: 32 KiB in all, so that it stays in the cache beside the weights of a step
-_NATS = 32  # exp(-32) · 2^44 < 1: beyond it a weight is 0
-_UNIT_BITS = 44
-_UNIT = 2.0**_UNIT_BITS  # weight of the likeliest symbol, as long as there are no more than _MANY
-_MANY = 512  # symbols
+UNIFORM_BLOCK = 64  # numbers drawn ahead for a row: the generator costs more than the numbers
 _COLDEST = 1e-9  # only equal logits share at this temperature; below it, distances would overflow
-
-
-def _exp_table() -> Floats:
-    """Return 2^44 · exp(-k / GRID) for k = 0 … 32 · GRID; the last entry stands for all beyond and is 0."""
-    context = decimal.Context(prec=40)
-    fine = np.array([float(context.exp(-decimal.Decimal(k) / GRID)) for k in range(GRID)])
-    coarse = np.array([float(context.exp(-decimal.Decimal(k))) for k in range(_NATS)])
-    return np.append(np.outer(coarse * _UNIT, fine).ravel(), 0.0)
-
-
-_TABLE = _exp_table()
-
-# Arrays, because for one row half the cost of a numpy call with a Python number is to make an array
-# of the number.
-_FARTHEST = np.array(float(_NATS * GRID))
-_EXP_1, _EXP_2, _EXP_3 = (
-    np.array(1 / GRID),
-    np.array(1 / (2 * GRID**2)),
-    np.array(1 / (6 * GRID**3)),
-)  # of the polynomial
-_ONE = np.array(1.0)
-
-_LOG2_E = 1.4426950408889634
-_SURPRISAL_STEPS = 1000.0  # surprisals are rounded to a thousandth of a bit
-
-
-class Scratch:
-    """Arrays to work in, for logits of shape (n, symbols + 1); all are contiguous, which halves the cost of a call for one row.
-
-    Temporaries of this size would make malloc return and fault in pages at every step.
-    """
-
-    def __init__(self, n: int, symbols: int) -> None:
-        shape = (2, n, symbols)
-        self.smaller = (
-            1 << ((symbols - 1) // _MANY).bit_length()
-        )  # a power of two: what the unit is divided by
-        self.table = _TABLE if self.smaller == 1 else _TABLE / self.smaller
-        self.scaled, self.nearest, self.weights = np.empty(shape), np.empty(shape), np.empty(shape)
-        self.index = np.empty(shape, np.intp)
-        self.distance = np.empty((n, symbols))
-        self.above = np.empty((n, symbols), np.bool_)
-        self.ordered = np.full(
-            (n, symbols + 1), -1.0
-        )  # column 0 keeps its -1: something smaller than the smallest weight
-        self.cumulative = self.scaled[0]
-        self.total = self.cumulative[:, -1:]
-        self.starts = np.arange(0, n * symbols, symbols)[
-            :, None
-        ]  # of the rows in the flat `distance`
-        self.top, self.target = np.empty((2, n, 1))
-        self.chosen, self.flat = np.empty((2, n, 1), np.intp)
-        self.measured = np.empty((2, n, 1))
-
-
-def weights_of(scratch: Scratch) -> Floats:
-    """Set and return `scratch.weights`, for d >= 0 in `scratch.scaled` / GRID.
-
-    They are floor(2^44 / `scratch.smaller` · exp(-d)), whole float64 numbers. NaN gives 0. The
-    other arrays of the same shape are overwritten.
-    """
-    scaled, nearest, index, weights = (
-        scratch.scaled,
-        scratch.nearest,
-        scratch.index,
-        scratch.weights,
-    )
-    np.fmin(scaled, _FARTHEST, out=scaled)
-    np.rint(scaled, out=nearest)
-    index[...] = nearest
-    scratch.table.take(index, out=weights, mode="clip")
-    rest = np.subtract(
-        nearest, scaled, out=nearest
-    )  # exp(-d) = exp(-nearest / GRID) · exp(rest / GRID), |rest| <= 1/2
-    polynomial = np.multiply(rest, _EXP_3, out=scaled)
-    polynomial += _EXP_2
-    polynomial *= rest
-    polynomial += _EXP_1
-    polynomial *= rest
-    polynomial += _ONE
-    weights *= polynomial
-    return np.floor(weights, out=weights)
-
-
-def uniforms(seed: int, position: int, count: int) -> Floats:
-    """Return u(seed, p) in [0, 1) for p = position … position + count - 1.
-
-    u(seed, p) is the upper 53 bits of word p of numpy's Philox (4x64, 10 rounds) with the key
-    (seed, 0): word p % 4 of the block whose counter is p // 4 + 1, as numpy counts on before it
-    draws.
-    """
-    block, skipped = divmod(position, 4)
-    raw = np.random.Philox(key=seed, counter=block).random_raw(skipped + count)
-    return (raw[skipped:] >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +31,12 @@ class Cut:
     kept: Ints  # (n,) symbols that top_k leaves, at least 1
     top_p: Floats | None  # (n,); None if no row has one
     rows: Ints  # (n,) 0 … n-1
-    ends: Ints  # (2, n): of each row in the flat `Scratch.ordered`, and the place before it
-    edges: Ints  # (2, n): of the smallest weight that top_k keeps and the largest that it does not
+    ends: Ints  # (2, n) end of each row in the flat `Scratch.ordered`, and the place before it
+    edges: Ints  # (2, n) place of the smallest weight that top_k keeps, and the place before it
 
     @classmethod
     def of(cls, top_k: Ints, top_p: Floats, symbols: int) -> Cut | None:
-        """Return None when nothing is cut off: a top_k of at least `symbols`, a top_p of 1."""
+        """Return the cut, or None if every top_k is at least `symbols` and every top_p is 1."""
         n, kept, cuts_p = len(top_k), np.minimum(top_k, symbols), bool((top_p < 1).any())
         if not cuts_p and (kept == symbols).all():
             return None
@@ -157,47 +47,42 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parameters of some rows, sorted out once for as long as the same streams are in them."""
+    """The parameters of some rows, prepared once for many steps."""
 
-    divisor: Floats  # (2, n, 1): temperature 1, for the surprisal, and the row's own, both / GRID
-    greedy: npt.NDArray[np.bool_] | None  # (n, 1): rows of temperature 0; None if there are none
+    divisor: Floats  # (2, n, 1) temperature 1, for the surprisal, and the row's own, both / GRID
+    greedy: Flags | None  # (n, 1) rows of temperature 0; None if there are none
     cut: Cut | None  # None if no row has a top_k or top_p
 
     @classmethod
     def of(cls, temperature: Floats, top_k: Ints, top_p: Floats, symbols: int) -> Plan:
-        """Return the plan for rows with these parameters, each (n,); top_k 0 and top_p 1 cut nothing off."""
+        """Return the plan for parameters of shape (n,); top_k 0 and top_p 1 cut nothing off."""
         greedy = temperature == 0
+        divisor = np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))
+        kept = np.where((top_k > 0) & ~greedy, top_k, symbols)
         return cls(
-            divisor=np.stack((np.ones(len(temperature)), np.fmax(temperature, _COLDEST)))[
-                :, :, None
-            ]
-            / GRID,
+            divisor=divisor[:, :, None] / GRID,
             greedy=greedy[:, None] if greedy.any() else None,
-            cut=Cut.of(
-                np.where((top_k > 0) & ~greedy, top_k, symbols),
-                np.where(greedy, 1.0, top_p),
-                symbols,
-            ),
+            cut=Cut.of(kept, np.where(greedy, 1.0, top_p), symbols),
         )
 
 
 def sample(
     logits: npt.NDArray[np.float32], u: Floats, plan: Plan, scratch: Scratch | None = None
 ) -> tuple[Ints, Floats]:
-    """Return the sampled ids (n,) and what `surprisal` takes (2, n) for logits (n, V) and uniform numbers (n,).
+    """Return the sampled ids (n,) and the arguments of `surprisal` (2, n).
 
-    temperature 0 takes the likeliest symbol, the lowest id on ties. top_k counts symbols; top_p is
-    the share of the probability that is kept, after top_k. Both keep at least one symbol, and the
-    lower ids where weights are equal. The distance is not finite, and the id means nothing, where a
-    logit is not a finite number. What is returned lies in `scratch`.
+    `logits` has the shape (n, V), the uniform numbers `u` (n,). Temperature 0 takes the likeliest
+    symbol, the lowest id on ties. top_k counts symbols; top_p is the share of the probability that
+    is kept, after top_k. Both keep at least one symbol, and the lower ids among equal weights.
+    Where a logit is not a finite number, the distance is not finite either and the id has no
+    meaning. The results are views of `scratch`.
     """
     s = scratch or Scratch(len(logits), logits.shape[1] - 1)
     distance, flat, chosen = s.distance, s.flat, s.chosen
     np.copyto(distance, logits[:, 1:])
     likeliest = distance.argmax(1, keepdims=True)
-    distance.take(
-        np.add(likeliest, s.starts, out=flat), out=s.top, mode="clip"
-    )  # far cheaper than numpy's maximum
+    # far cheaper than numpy's maximum
+    distance.take(np.add(likeliest, s.starts, out=flat), out=s.top, mode="clip")
     np.subtract(s.top, distance, out=distance)
     np.divide(distance, plan.divisor, out=s.scaled)
     own, weights = weights_of(s)
@@ -217,19 +102,8 @@ def sample(
     return chosen[:, 0], measured[:, :, 0]
 
 
-def surprisal(distance: npt.ArrayLike, total: npt.ArrayLike) -> Floats:
-    """Return the bits of sampled characters (n,), to a thousandth: -log2 of their probability in the model's own distribution.
-
-    That is at temperature 1, with nothing cut off and without the unknown symbol. `distance` (n,)
-    is to the likeliest symbol, in nats, `total` (n,) the sum of the weights. Apart from `sample`,
-    because nobody waits for it there.
-    """
-    bits: Floats = np.asarray(distance) * _LOG2_E + (np.log2(total) - _UNIT_BITS)
-    return np.rint(bits * _SURPRISAL_STEPS) / _SURPRISAL_STEPS
-
-
 def truncate(weights: Floats, cut: Cut, scratch: Scratch) -> None:
-    """Set what is cut off to 0 in `weights` (n, symbols)."""
+    """Set the `weights` (n, symbols) that are cut off to 0."""
     ordered, kept, edges = scratch.ordered, cut.kept, cut.edges
     ordered[:, 1:] = weights
     ordered.sort(1)
@@ -238,20 +112,15 @@ def truncate(weights: Floats, cut: Cut, scratch: Scratch) -> None:
         goal = np.where(cut.top_p < 1, cut.top_p * cumulative[cut.rows, kept - 1], np.inf)
         kept = np.minimum(kept, np.count_nonzero(cumulative < goal[:, None], axis=1) + 1)
         edges = cut.ends - kept
-    least, below = ordered.take(
-        edges
-    )  # the smallest weight that is kept, and the largest that is not
+    least, below = ordered.take(edges)  # the smallest weight kept, and the largest not kept
     np.putmask(weights, weights < least[:, None], 0.0)
     equal = least == below
     if True in equal.tolist():  # rare: equal weights, of which only the lower ids fit
-        _keep_lower_ids(
-            weights, least, kept, equal & (least > 0)
-        )  # those of weight 0 are cut off anyway
+        _keep_lower_ids(weights, least, kept, equal & (least > 0))
 
 
-def _keep_lower_ids(
-    weights: Floats, least: Floats, kept: Ints, equal: npt.NDArray[np.bool_]
-) -> None:
+def _keep_lower_ids(weights: Floats, least: Floats, kept: Ints, equal: Flags) -> None:
+    """Cut off the higher ids of weight `least` in the rows that are `equal` at the edge."""
     for row in np.flatnonzero(equal).tolist():
         candidates = np.flatnonzero(weights[row] == least[row])
         surplus = np.count_nonzero(weights[row]) - kept[row]
@@ -259,7 +128,7 @@ def _keep_lower_ids(
 
 
 class Sampler:
-    """The sampling parameters and positions of a fixed number of rows."""
+    """Samples for a fixed number of rows, and keeps their parameters and positions."""
 
     def __init__(self, rows: int, vocab_size: int) -> None:
         self._seeds = np.zeros(rows, np.uint64)
@@ -277,7 +146,7 @@ class Sampler:
         self._scratch = Scratch(0, self._symbols)
 
     def set(self, row: int, sampling: Sampling, position: int) -> None:
-        """Put a stream into `row` whose next character has index `position`."""
+        """Give `row` to a stream whose next character has the index `position`."""
         self._seeds[row] = sampling.seed
         self._positions[row] = position
         self._uniforms[row] = uniforms(sampling.seed, position, UNIFORM_BLOCK)
@@ -297,9 +166,9 @@ class Sampler:
         self._plan = None
 
     def sample(self, logits: npt.NDArray[np.float32]) -> tuple[Ints, Floats]:
-        """Return what `sample` does for rows 0 … n-1 of logits (n, V), and move these rows on by one position.
+        """Return what `sample` returns for rows 0 … n-1, given logits (n, V).
 
-        It is valid until the next call.
+        Moves these rows on by one position. The result is valid until the next call.
         """
         n = len(logits)
         plan = self._plan

@@ -1,4 +1,4 @@
-"""What a model thinks of a given text: probabilities and nats."""
+"""How likely a given text is to a model: probabilities and nats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ml.vocabulary import Ids
 
 
 def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the natural logarithms of the softmax over the last axis, of the same shape."""
+    """Return the natural logarithm of the softmax over the last axis, in the same shape."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=-1, keepdims=True)
     result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -18,7 +18,7 @@ def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64
 
 
 def next_character_probabilities(step: Step, ids: Ids) -> npt.NDArray[np.float64]:
-    """Return the distribution (V,) of the character that follows `ids`, read from the zero state in row 0."""
+    """Return the distribution (V,) of the character after `ids`, read from zero in row 0."""
     step.reset(0)
     for index in ids.tolist():
         step.ids[0] = index
@@ -27,7 +27,7 @@ def next_character_probabilities(step: Step, ids: Ids) -> npt.NDArray[np.float64
 
 
 def total_nats(step: Step, ids: Ids) -> float:
-    """Return the nats of ids[1:], each given all ids before it, read from the zero state in row 0."""
+    """Return the nats of ids[1:], each given all before it, read from zero in row 0."""
     step.reset(0)
     total = 0.0
     for index, target in zip(ids.tolist(), ids[1:].tolist(), strict=False):

@@ -1,8 +1,8 @@
 """One step of the model for a batch of rows, and its implementation on ONNX Runtime.
 
-A step owns the states of a fixed number of rows. Row r holds one stream; `run(start, stop)` feeds
-each of those rows the character in `ids` and returns the logits of what comes next, updating the
-states in place.
+A step owns the states of a fixed number of rows, one for each stream. `run(start, stop)` feeds each
+of these rows the character in `ids`, updates their states in place and returns the logits of the
+next characters.
 """
 
 from __future__ import annotations
@@ -13,29 +13,26 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ml.config import ModelConfig
+from ml.config import HIDDEN_ZERO, ModelConfig
 
 Logits = npt.NDArray[np.float32]  # (n, V)
 
-MANY_ROWS = 8  # below it one thread is as fast as two, and far faster when the other core is busy
-_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
-_ZERO = {
-    np.float32: 0,
-    np.uint8: 128,
-}  # what zero is in a state of that type; 128 is export.HIDDEN_ZERO
+MANY_ROWS = 8  # with fewer, one thread is as fast as two, and far faster when a core is busy
+_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}  # of a hidden state
+_ZERO = {np.float32: 0, np.uint8: HIDDEN_ZERO}  # what 0.0 is in a state of that type
 _MAX_BINDINGS = 512
 
 Session: TypeAlias = onnxruntime.InferenceSession
 
 
 class StepError(Exception):
-    """The graph is not a step graph of this model; the message says in what."""
+    """The graph is not a step graph of this model; the message says what differs."""
 
 
 class Step(Protocol):
     """What the engine needs of an inference backend. Not thread-safe: one thread drives a step."""
 
-    ids: npt.NDArray[np.int32]  # (rows,) the character to feed next, written by the caller
+    ids: npt.NDArray[np.int32]  # (rows,) the characters to feed next, written by the caller
 
     def run(self, start: int, stop: int) -> Logits:
         """Feed `ids[start:stop]` and return logits (stop - start, V), valid until the next call."""
@@ -47,14 +44,17 @@ class Step(Protocol):
         """Exchange the states of two rows (not their ids)."""
 
     def fork(self, rows: int) -> Step:
-        """Return a step with states of its own for `rows` rows, which shares the weights; use from any one thread."""
+        """Return a step for `rows` rows that shares the weights but not the states.
+
+        It may run in another thread than this one.
+        """
 
 
 class OnnxStep:
     """A step graph (see ml/versions/graph.py) run by ONNX Runtime on the CPU."""
 
     def __init__(self, graph: bytes, model: ModelConfig, *, rows: int, threads: int) -> None:
-        """Load `graph`. Raises StepError when it is no step graph of `model`."""
+        """Load `graph`. Raises StepError if it is not a step graph of `model`."""
         lone = _session(graph, 1)
         self._start((lone, _session(graph, threads) if threads > 1 else lone), model, rows)
 
@@ -79,7 +79,10 @@ class OnnxStep:
         return logits
 
     def _bind(self, start: int, stop: int) -> tuple[Session, onnxruntime.IOBinding, Logits]:
-        """Bind rows start to stop. A state is bound as input and output: the graph is made so that this is safe."""
+        """Bind rows start to stop.
+
+        Each state is bound as input and as output; ml/versions/graph.py says why this is safe.
+        """
         if len(self._bindings) >= _MAX_BINDINGS:
             self._bindings.clear()
         session = self._sessions[stop - start >= MANY_ROWS]
@@ -108,7 +111,10 @@ class OnnxStep:
             state[[a, b]] = state[[b, a]]
 
     def fork(self, rows: int) -> OnnxStep:
-        """Return a step with states of its own for `rows` rows on the same sessions, whose `run` is thread-safe."""
+        """Return a step for `rows` rows with its own states, on the same sessions.
+
+        A session may run in several threads at once.
+        """
         step = OnnxStep.__new__(OnnxStep)
         step._start(self._sessions, self._model, rows)
         return step
@@ -120,8 +126,8 @@ def _session(graph: bytes, threads: int) -> Session:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL  # states are written in place
     options.log_severity_level = 3
-    # Between two steps the second thread may spin, which the next step gains from; an engine at
-    # rest must not burn a core.
+    # Between two steps the second thread may spin, so that the next one starts sooner; in an idle
+    # engine it must not.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -131,7 +137,10 @@ def _session(graph: bytes, threads: int) -> Session:
 
 
 def _check_interface(session: Session, model: ModelConfig) -> type[Any]:
-    """Return the type of the hidden state. Raises StepError when names, shapes or types are not those of `model`."""
+    """Return the type of the hidden state.
+
+    Raises StepError if names, shapes or types are not those of `model`.
+    """
     inputs = {value.name: value for value in session.get_inputs()}
     outputs = {value.name: value for value in session.get_outputs()}
     hidden_type = inputs["hidden_0"].type if "hidden_0" in inputs else ""
@@ -155,7 +164,6 @@ def _check_interface(session: Session, model: ModelConfig) -> type[Any]:
         for name, (type_, size) in specs.items():
             value = values[name]
             if value.type != type_ or len(value.shape) != 2 or value.shape[1] != size:
-                raise StepError(
-                    f"the step graph's {name} is {value.type} {value.shape}, expected {type_} [n, {size}]"
-                )
+                found = f"{value.type} {value.shape}"
+                raise StepError(f"the step graph's {name} is {found}, expected {type_} [n, {size}]")
     return _TYPES[hidden_type]

@@ -1,4 +1,4 @@
-"""What the engine is asked for, what it hands back, and the stop strings in between."""
+"""What the engine is asked for, what it returns, and how stop strings are found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ml.engine.sampler import surprisal
+from ml.engine.probabilities import surprisal
 from ml.sampling import Sampling
 from ml.vocabulary import Ids, Vocabulary, normalize
 
@@ -17,7 +17,7 @@ START = "\n"  # every stream is fed this first, so that an empty prompt begins a
 
 
 class FinishReason(StrEnum):
-    """Why a stream ended. The text of LENGTH and STOP is complete; any other can be resumed from where it is."""
+    """Why a stream ended. After LENGTH and STOP a text is complete, else it can be resumed."""
 
     LENGTH = "length"
     STOP = "stop"
@@ -29,7 +29,7 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A text to generate. The same request gives the same text, and so does one resumed from any part of it."""
+    """A text to generate. Equal requests give equal texts, and so does resuming from any part."""
 
     prompt: str  # raw: the engine normalises it; unknown characters become the unknown symbol
     sampling: Sampling  # its length includes the characters of `text`
@@ -42,12 +42,15 @@ class Request:
             raise ValueError("a stop string must not be empty")
 
     def prefix(self, vocabulary: Vocabulary) -> Ids:
-        """Return the ids that are fed to a zero state before the next character is sampled; at least one."""
+        """Return the ids, at least one, that the model reads before the first sampled character."""
         return vocabulary.encode(START + normalize(self.prompt) + self.text)
 
 
 class StopStrings:
-    """Finds the first stop string in a text that arrives character by character (Knuth, Morris and Pratt, for each)."""
+    """Finds the first stop string in a text that arrives character by character.
+
+    Each string is searched for with the algorithm of Knuth, Morris and Pratt.
+    """
 
     def __init__(self, strings: tuple[str, ...]) -> None:
         self._strings = [normalize(string) for string in strings]
@@ -71,12 +74,15 @@ class StopStrings:
 
     @property
     def held(self) -> int:
-        """How many of the last characters could be the start of a stop string."""
+        """How many of the last characters may be the start of a stop string."""
         return max(self._matched, default=0)
 
 
 def _borders(string: str) -> list[int]:
-    """Return for each prefix of `string` the length of its longest proper prefix that is also its suffix."""
+    """Return for each prefix of `string` its longest border.
+
+    That is the length of the longest proper prefix of it that is also its suffix.
+    """
     borders = [0] * len(string)
     matched = 0
     for index in range(1, len(string)):
@@ -90,18 +96,18 @@ def _borders(string: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Characters in a row. `offset` counts code points of the generated text, `surprisal` is in bits."""
+    """Consecutive characters. `offset` counts code points of the generated text."""
 
     offset: int
     text: str
-    surprisal: list[float]
+    surprisal: list[float]  # bits of each character
 
 
 class Stream:
-    """A text being generated: the engine's thread writes it, any other thread may read, wait and cancel.
+    """A text being generated: the engine's thread writes; any thread may read, wait and cancel.
 
-    The writer takes no lock: it appends, and then moves `_visible` on, which is all that readers
-    look at.
+    The writer takes no lock. It appends and then increases `_visible`; readers look at nothing
+    beyond that.
     """
 
     def __init__(self, request: Request, wake: Callable[[], None] | None = None) -> None:
@@ -119,9 +125,7 @@ class Stream:
         self._wake = wake
         self._base = request.text
         self._characters: list[str] = []
-        self._distances: list[
-            float
-        ] = []  # with the totals what ml.engine.sampler.surprisal takes, when somebody asks for it
+        self._distances: list[float] = []  # arguments of `surprisal`, which is worked out on demand
         self._totals: list[float] = []
         self._visible = 0
         self._taken = 0
@@ -130,7 +134,7 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """The generated text so far, that of the request included, without what may be the start of a stop string."""
+        """The request's text and what follows, but for what may be the start of a stop string."""
         return self._base + "".join(self._characters[: self._visible])
 
     @property
@@ -139,7 +143,7 @@ class Stream:
         return self._surprisal(0, self._visible)
 
     def take(self) -> Chunk | None:
-        """Return the characters since the last call, or None. Once finished, a last call returns the rest."""
+        """Return the characters since the last call, or None. After the end it returns the rest."""
         with self._take_lock:
             start, end = self._taken, self._visible
             if start >= end:
@@ -156,7 +160,7 @@ class Stream:
         return bits
 
     def cancel(self) -> None:
-        """Ask for the end of the stream: it comes within a step, and no character is added after it."""
+        """Ask the stream to end. It ends within a step, and no character is added after that."""
         self.cancelled = True
         if wake := self._wake:
             wake()
@@ -165,10 +169,10 @@ class Stream:
         """Return whether the stream has finished, after at most `timeout` seconds."""
         return self.finished.wait(timeout)
 
-    # What follows is for the thread that writes the stream.
+    # Only the thread that writes the stream calls the methods below.
 
     def replay(self) -> FinishReason | None:
-        """Look for an end in the text of the request, which is then cut there; return the reason if there is one."""
+        """Return the reason if the stream ends within the request's text, which is then cut."""
         for index, character in enumerate(self._base):
             found = self._stops.feed(character) if self._stops else 0
             if found:
@@ -180,7 +184,10 @@ class Stream:
         return None
 
     def append(self, character: str, distance: float, total: float) -> FinishReason | None:
-        """Add a character and what its surprisal is worked out from; return the reason if the stream ends with it."""
+        """Add a character and the arguments of its surprisal; return the reason if it is the last.
+
+        Raises ValueError if `distance` is not a finite number.
+        """
         if not math.isfinite(distance):
             raise ValueError("the model's output is not a finite number")
         self._distances.append(distance)
@@ -201,7 +208,7 @@ class Stream:
         return FinishReason.LENGTH if length >= self.request.sampling.length else None
 
     def finish(self, reason: FinishReason, error: str | None = None) -> None:
-        """End the stream and wake those who wait for it."""
+        """End the stream and wake the threads that wait for it."""
         self.reason = reason
         self.error = error
         self.finished_at = time.monotonic()

@@ -1,7 +1,7 @@
-"""The step in PyTorch: single precision, on CUDA where there is one. The reference, and the only part of serving with torch.
+"""The step in PyTorch: single precision, on CUDA where there is one.
 
-Its sums depend on the size of the batch in the last bits, so unlike the ONNX step it does not
-promise equal texts under different loads.
+Only this part of serving needs torch. The last bits of its sums depend on the size of the
+batch, so unlike the ONNX step it does not promise equal texts under different loads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ml.engine.step import Logits
 
 
 class TorchStep:
-    """Hand-stepped LSTM layers: one matrix product a layer for input and state together, states kept between the calls."""
+    """LSTM layers stepped by hand, with one matrix product a layer for input and state together."""
 
     def __init__(
         self,
@@ -30,16 +30,15 @@ class TorchStep:
         threads: int,
         device: str = "",
     ) -> None:
-        """Take `weights` by torch's names. `device` is CUDA by default where there is one."""
+        """Take `weights` by torch's names. An empty `device` is CUDA where there is one."""
         torch.set_num_threads(threads)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         tensors = {
             name: torch.from_numpy(value.copy()).to(device) for name, value in weights.items()
         }
         self._model = model
-        self._table = tensors[
-            "lstm.weight_ih_l0"
-        ].T.contiguous()  # (V, 4H): a row is the product with a one-hot vector
+        # (V, 4H): a row is the product of the matrix with a one-hot vector
+        self._table = tensors["lstm.weight_ih_l0"].T.contiguous()
         self._matrices = [tensors["lstm.weight_hh_l0"]]
         for layer in range(1, model.num_layers):
             both = [tensors[f"lstm.weight_{part}_l{layer}"] for part in ("ih", "hh")]
@@ -61,10 +60,7 @@ class TorchStep:
     def run(self, start: int, stop: int) -> Logits:
         """Feed `ids[start:stop]` and return logits (stop - start, V)."""
         ids = torch.from_numpy(self.ids[start:stop].astype(np.int64)).to(self._table.device)
-        hidden, cell = (
-            self._hidden[:, start:stop],
-            self._cell[:, start:stop],
-        )  # views: written in place
+        hidden, cell = self._hidden[:, start:stop], self._cell[:, start:stop]  # written in place
         gates = torch.addmm(self._table[ids], hidden[0], self._matrices[0].T) + self._biases[0]
         for layer in range(self._model.num_layers):
             if layer:
@@ -87,7 +83,7 @@ class TorchStep:
             _exchange(state, a, b)
 
     def fork(self, rows: int) -> TorchStep:
-        """Return a step with states of its own for `rows` rows, which shares the weights."""
+        """Return a step for `rows` rows that shares the weights but not the states."""
         step = TorchStep.__new__(TorchStep)
         step.__dict__.update(self.__dict__)
         step._set_rows(rows)

@@ -24,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from ml.config import ModelConfig
+from ml.config import HIDDEN_ZERO, ModelConfig
 
 OPSET = 17
 IR_VERSION = 8
 HIDDEN_SCALE = np.float32(1 / 127)
-HIDDEN_ZERO = 128
 WEIGHT_LIMIT = 63
 TABLE_LIMIT = 127  # rows of the input table are gathered, never multiplied: no sum to saturate
 _SMALLEST_SCALE = 2.0**-14  # smallest normal float16

@@ -22,7 +22,7 @@ from ml.vocabulary import normalize
 from tests.ml.conftest import SYMBOLS
 
 MakeEngine = Callable[..., Engine]
-SECONDS = 60  # a bound for a machine that is out of breath; nothing here takes one
+SECONDS = 60  # for an overloaded machine; nothing here takes one
 
 samplings = st.builds(
     Sampling,
@@ -125,7 +125,7 @@ def test_a_resumed_text_is_the_text(
 def test_interrupted_streams_go_on_where_they_were(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
-    """Five engines one after the other, each drained wherever it happens to be; the sixth may finish."""
+    """Five engines, one after another, are drained wherever they are; the sixth may finish."""
     requests_ = [
         Request("The ", Sampling(length=1_500, seed=seed, stop=("xyzzy", "the quick")))
         for seed in range(8)
@@ -158,9 +158,8 @@ def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
     )
     text, bits = "", []
     while True:
-        done = (
-            stream.finished.is_set()
-        )  # asked first: a chunk that comes in between is taken in the next round
+        # Asked first: a chunk that comes in between is taken in the next round.
+        done = stream.finished.is_set()
         while chunk := stream.take():
             assert chunk.offset == len(text)
             assert len(chunk.surprisal) == len(chunk.text)
@@ -169,7 +168,9 @@ def test_chunks_join_to_the_text(make_engine: MakeEngine) -> None:
         if done:
             break
     assert (text, bits) == (stream.text, stream.surprisal)
-    assert stream.submitted_at <= stream.first_character_at <= stream.finished_at  # type: ignore[operator]
+    assert stream.first_character_at is not None
+    assert stream.finished_at is not None
+    assert stream.submitted_at <= stream.first_character_at <= stream.finished_at
 
 
 def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
@@ -185,7 +186,7 @@ def test_streams_beyond_the_rows_wait_in_order(make_engine: MakeEngine) -> None:
 def test_an_engine_has_as_many_rows_as_it_is_asked_for(
     make_engine: MakeEngine, step: OnnxStep, version: Version
 ) -> None:
-    """How many that may be is the site's to say, in one place."""
+    """The site has the one limit on their number."""
     request = Request("The ", Sampling(length=20, seed=1, top_p=0.9))
     engine = make_engine(max_streams=5_000)
     streams = finished([engine.submit(request) for _ in range(3)])
@@ -255,7 +256,7 @@ def test_drain_ends_all_streams_and_those_that_come_later(make_engine: MakeEngin
     assert not engine.alive
 
 
-def test_an_error_in_one_stream_is_that_streams_alone(
+def test_an_error_in_one_stream_does_not_end_the_others(
     make_engine: MakeEngine, step: OnnxStep, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make_engine()
@@ -271,7 +272,7 @@ def test_an_error_in_one_stream_is_that_streams_alone(
     assert engine.alive
 
 
-def test_when_the_thread_dies_all_streams_fail_and_the_owner_is_told(
+def test_when_the_thread_dies_all_streams_fail_and_on_death_is_called(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = threading.Event()
@@ -319,7 +320,7 @@ def test_surprisal_agrees_with_the_distribution(make_engine: MakeEngine) -> None
         assert bits == pytest.approx(-np.log2(probability), abs=0.001)
 
 
-def test_score_and_distribution_refuse_what_is_not_there(make_engine: MakeEngine) -> None:
+def test_score_and_distribution_refuse_text_that_does_not_exist(make_engine: MakeEngine) -> None:
     engine = make_engine()
     with pytest.raises(ValueError, match="no text"):
         engine.score("")
@@ -339,7 +340,7 @@ def test_scoring_does_not_disturb_streams(
     assert stream.text == generate(step, version.vocabulary, stream.request).text
 
 
-def test_the_torch_step_serves_too(version: Version) -> None:
+def test_the_torch_step_serves(version: Version) -> None:
     engine = Engine(version, max_streams=4, threads=1, step="torch")
     try:
         streams = finished(

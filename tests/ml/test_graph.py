@@ -10,12 +10,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ml.config import ModelConfig
+from ml.config import HIDDEN_ZERO, ModelConfig
 from ml.engine.step import OnnxStep
 from ml.engine.torch_step import TorchStep
 from ml.training.model import CharRNN
 from ml.versions.graph import (
-    HIDDEN_ZERO,
     WEIGHT_LIMIT,
     build_fp32_graph,
     build_int8_graph,

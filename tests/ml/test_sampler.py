@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.engine.sampler import (
-    GRID,
-    Cut,
-    Plan,
-    Sampler,
-    Scratch,
-    sample,
-    surprisal,
-    truncate,
-    uniforms,
-    weights_of,
-)
+from ml.engine.probabilities import GRID, Scratch, surprisal, weights_of
+from ml.engine.sampler import Cut, Plan, Sampler, sample, truncate
+from ml.engine.uniforms import uniforms
 from ml.sampling import Sampling
 from ml.vocabulary import MAX_SYMBOLS
 
@@ -71,7 +62,7 @@ def test_weights_are_exp_to_ten_digits_and_whole() -> None:
 
 @pytest.mark.parametrize("symbols", [511, 512, 513, 2_048, MAX_SYMBOLS - 1])
 def test_sums_of_weights_are_exact_in_any_order(symbols: int) -> None:
-    """All equally likely is the largest sum there is. What does not fit would be rounded, here one way and there another."""
+    """Equal weights have the largest sum; one too large would be rounded, each order differently."""
     scratch = scaled(np.zeros((1, symbols)))
     weights = weights_of(scratch)[0, 0]
     exact = symbols * (2**44 // scratch.smaller)
@@ -202,7 +193,7 @@ def test_a_logit_that_is_not_finite_makes_the_distance_so_too(value: float) -> N
 
 
 def test_rows_keep_their_numbers_when_they_move() -> None:
-    """Sampling with swaps and joins in between gives each stream the numbers of its own seed and position."""
+    """Each stream gets the numbers of its own seed and position, whatever is swapped in between."""
     logits = np.zeros((3, 50), np.float32)  # uniform over 49 symbols: the id tells u
     sampler = Sampler(3, 50)
     rows = [7, 8, 9]
