@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from ml.config import ModelConfig
 from ml.engine.engine import Engine, Request, Stream
 from ml.engine.offline import generate
-from ml.engine.sampler import Cut, Plan, Sampler, Scratch, sample, truncate, uniforms
+from ml.engine.sampler import Cut, Plan, Sampler, Scratch, sample, truncate
 from ml.engine.step import OnnxStep
+from ml.engine.uniforms import uniforms
+from ml.sampling import Sampling
 from ml.versions.graph import build_int8_graph
 from ml.versions.version import Version, read_weights
 from ml.vocabulary import UNKNOWN, Vocabulary, normalize
@@ -28,12 +30,13 @@ Asked = dict[str, Any]  # what a text depends on, as oracle.write names it
 
 def request_of(asked: Asked) -> Request:
     """Return the engine's request for what the oracle is asked."""
-    return Request(**asked)
+    rest = {name: value for name, value in asked.items() if name not in ("prompt", "text")}
+    return Request(asked["prompt"], Sampling(**rest), text=asked.get("text", ""))
 
 
 def set_row(sampler: Sampler, row: int, seed: int, position: int, chosen: Asked) -> None:
     """Put parameters, as oracle.draw names them, into a row of the sampler."""
-    sampler.set(row, seed=seed, position=position, **chosen)
+    sampler.set(row, Sampling(length=1, seed=seed, **chosen), position)
 
 
 def plan_of(chosen: list[Asked], symbols: int) -> Plan:
