@@ -35,14 +35,16 @@ from tqdm import tqdm
 
 from benchmarks.machine import machine
 from ml.config import ModelConfig
-from ml.engine.engine import Engine, Request, load_step
+from ml.engine.engine import Engine, Request
 from ml.engine.sampler import Sampler
 from ml.engine.step import OnnxStep, Step
 from ml.engine.torch_step import TorchStep
 from ml.sampling import Sampling
 from ml.training.model import CharRNN
 from ml.versions.graph import build_fp32_graph
-from ml.versions.version import Version, read_version, read_weights
+from ml.versions.load import load_step, start_engine
+from ml.versions.version import Version, read_version
+from ml.versions.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
 STREAMS = (1, 4, 16, 64, 256)
@@ -152,10 +154,9 @@ SERVING = """
 import sys
 from pathlib import Path
 from ml.engine.engine import Request
-from ml.engine.cache import EngineCache
 from ml.sampling import Sampling
-cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
-engine = cache.get(Path(sys.argv[1]), sys.argv[2])
+from ml.versions.load import load_engine
+engine = load_engine(Path(sys.argv[1]), sys.argv[2], max_streams=64, threads=2, step="onnx")
 for stream in [engine.submit(Request("", Sampling(length=300, seed=seed))) for seed in range(64)]:
     stream.wait()
 import time
@@ -195,7 +196,7 @@ class Bench:
         graph = build_fp32_graph(version.model, weights)
         self.fp32 = {t: OnnxStep(graph, version.model, rows=rows, threads=t) for t in THREADS}
         self.int8 = {t: load_step(version, rows=64, threads=t) for t in THREADS}
-        self.engines = {t: Engine(version, max_streams=rows, threads=t) for t in THREADS}
+        self.engines = {t: start_engine(version, max_streams=rows, threads=t) for t in THREADS}
 
     def jobs(self, streams: tuple[int, ...]) -> list[tuple[str, str, Callable[[], float]]]:
         """Return (contestant, "streams x threads", measurement) for one round, the contestants side by side."""

@@ -56,11 +56,10 @@ ENGINE_ALONE = """
 import sys, time
 from pathlib import Path
 from ml.engine.engine import Request
-from ml.engine.cache import EngineCache
 from ml.sampling import Sampling
+from ml.versions.load import load_engine
 clients, length = int(sys.argv[3]), int(sys.argv[4])
-cache = EngineCache(size=1, max_streams=64, threads=2, step="onnx")
-engine = cache.get(Path(sys.argv[1]), sys.argv[2])
+engine = load_engine(Path(sys.argv[1]), sys.argv[2], max_streams=64, threads=2, step="onnx")
 for seconds in range(3):  # the first warms up
     begin = time.perf_counter()
     for stream in [engine.submit(Request(sys.argv[5], Sampling(length=length, seed=seed, temperature=0.8))) for seed in range(clients)]:

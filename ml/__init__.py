@@ -1,1 +1,1 @@
-"""CharRNN: vocabulary, corpus, training, checkpoints, export and the inference engine. Knows nothing of Django."""
+"""CharRNN: vocabulary, corpus, training, versions and the engine. Knows nothing of Django."""

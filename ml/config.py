@@ -1,17 +1,20 @@
-"""The two frozen dataclasses that describe a model and the run which trained it; both are saved beside the weights."""
+"""What describes a model and the run that trained it; both are saved beside the weights."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from ml.errors import UserError
 
 HIDDEN_ZERO = 128  # what 0.0 is in a hidden state of the int8 step graph, which is uint8
 
 _Value = TypeVar("_Value")
 
 
-class TrainingError(Exception):
+class TrainingError(UserError):
     """Training cannot start or go on; the message says why. The last resume point is kept."""
 
 
@@ -22,11 +25,12 @@ class ModelConfig:
     vocab_size: int
     hidden_size: int = 512
     num_layers: int = 2
-    dropout: float = 0.0  # between the LSTM layers and before the linear layer; nothing is seen twice in under an epoch
+    # Between the LSTM layers and before the linear layer. 0, as a short run sees no text twice.
+    dropout: float = 0.0
 
 
 def _option(default: _Value, text: str, *, low: float = 0, choices: tuple[str, ...] = ()) -> _Value:
-    """Return a field with its help text, and the smallest value or the only values it may have."""
+    """Return a field with its help text and its smallest value, or the only values it may have."""
     return field(default=default, metadata={"help": text, "low": low, "choices": choices})
 
 
@@ -91,10 +95,12 @@ class TrainConfig:
             flag = "--" + option.name.replace("_", "-")
             if limits["choices"] and value not in limits["choices"]:
                 raise TrainingError(f"{flag} is one of {', '.join(limits['choices'])}, not {value}")
-            if (
-                not isinstance(value, str) and not value >= limits["low"]
-            ):  # not: so that NaN fails too
+            if isinstance(value, str):
+                continue
+            if not value >= limits["low"]:  # NaN fails this, too
                 raise TrainingError(f"{flag} must be at least {limits['low']}, not {value}")
+            if math.isinf(value):  # config.json and model.json could not hold it
+                raise TrainingError(f"{flag} must be a finite number, not {value}")
         for name in ("dropout", "beta1", "beta2"):
             if getattr(self, name) >= 1:
                 raise TrainingError(f"--{name} must be below 1, not {getattr(self, name)}")

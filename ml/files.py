@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Files that exist completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`; what was there before stays until the new file is complete on the disk.
+    """Write `data` to `path`; the old file stays until the new one is complete on the disk.
 
-    Raises OSError that names `path`, also for a full disk, and leaves nothing half written.
+    Raises OSError that names `path`, also for a full disk, and then leaves no partial file.
     """
     partial = path.with_name(path.name + ".partial")
     try:

@@ -1,4 +1,4 @@
-"""JSON by the letter: no key twice, no NaN, no number beyond a float."""
+"""JSON by the letter, read and written: no key twice, no NaN, no number too large for a float."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from typing import Any
 
 
 def parse(raw: bytes) -> Any:
-    """Return the value of a UTF-8 JSON text. Raises ValueError, and RecursionError for one that is nested too deeply."""
+    """Return the value of a UTF-8 JSON text.
+
+    Raises ValueError for anything else, and RecursionError for one that is nested too deeply.
+    """
     return json.loads(
         raw.decode(),
         object_pairs_hook=_unique,
         parse_constant=_refuse_constant,
         parse_float=_finite,
     )
+
+
+def serialize(value: Any, *, indent: int | None = None) -> str:
+    """Return `value` as a JSON text. Raises ValueError for a number that is not finite."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Text to symbol ids and back. The one home of the rule for characters a model does not know."""
+"""Text to symbol ids and back, and the rule for characters that a model does not know."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Ids: TypeAlias = npt.NDArray[
-    np.unsignedinteger[Any]
-]  # of symbols, in the dtype of their vocabulary
+from ml.errors import UserError
+
+Ids: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]  # in the dtype of their vocabulary
 
 UNKNOWN = "\ufffd"  # symbol 0 of every vocabulary: read, learned, but never sampled
-MAX_SYMBOLS = (
-    4096  # what Chinese or Japanese books need; table, output layer and sampling cost in proportion
-)
+# As many as Chinese or Japanese books need. Input table, output layer and sampling cost in
+# proportion.
+MAX_SYMBOLS = 4096
 
 _STRAIGHT = str.maketrans(
     {
@@ -40,21 +40,24 @@ _STRAIGHT = str.maketrans(
 )
 
 
-class VocabularyError(ValueError):
+class VocabularyError(UserError, ValueError):
     """The symbols do not form a vocabulary."""
 
 
 def normalize(text: str) -> str:
-    """Return `text` as the model was trained to read it: quotes straight, NFKC, line ends as newlines.
+    """Return `text` as models are trained to read it: straight quotes, NFKC, newlines.
 
-    Quotes are straightened on both sides of NFKC, because it decomposes some of them.
+    Quotes are straightened before and after NFKC, because NFKC decomposes some of them.
     """
     text = text.replace("\r\n", "\n").translate(_STRAIGHT)
     return unicodedata.normalize("NFKC", text).translate(_STRAIGHT)
 
 
 def _storable(symbol: str) -> bool:
-    """Tell whether a text with this symbol can be kept: half of a character pair is no UTF-8, and databases refuse NUL."""
+    """Tell whether a text with this symbol can be stored.
+
+    UTF-8 has no half of a character pair, and databases refuse NUL.
+    """
     return symbol != "\0" and not "\ud800" <= symbol <= "\udfff"
 
 
@@ -83,10 +86,10 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Counter[str], min_share: float = 1e-5) -> Vocabulary:
-        """Return the vocabulary of every character whose share of all characters is at least `min_share`, in code point order.
+        """Return the vocabulary of all characters with at least `min_share` of the text.
 
-        Where these are too many it is the most frequent, and of equally frequent ones the lower
-        code points.
+        They are in the order of their code points. If there are too many, the most frequent are
+        taken, and among equally frequent ones those with lower code points.
         """
         total = sum(counts.values())
         often = (symbol for symbol, n in counts.items() if n >= min_share * total)
@@ -98,7 +101,7 @@ class Vocabulary:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of ids, in memory and in a corpus: a byte where that is enough."""
+        """The type of ids, in memory and in a corpus: one byte if that is enough, else two."""
         return np.dtype(np.uint8 if len(self) <= 256 else "<u2")
 
     def __len__(self) -> int:
@@ -111,7 +114,7 @@ class Vocabulary:
         return hash(self.symbols)
 
     def encode(self, text: str) -> Ids:
-        """Return one id per character of `text`, which must be normalised; unknown characters get id 0."""
+        """Return an id for each character of normalised `text`; unknown characters get id 0."""
         return np.fromiter(
             (self._ids.get(character, 0) for character in text), dtype=self.dtype, count=len(text)
         )
@@ -121,6 +124,6 @@ class Vocabulary:
         return "".join(self.symbols[index] for index in ids)
 
     def unknown_characters(self, text: str) -> str:
-        """Return the distinct characters of `text` that become the unknown symbol, in order of appearance."""
+        """Return the distinct unknown characters of `text`, in order of appearance."""
         mapped = dict.fromkeys(normalize(text))
         return "".join(character for character in mapped if character not in self._ids)

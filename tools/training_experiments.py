@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from ml.config import TrainConfig
 from ml.data.corpus import Corpus
-from ml.training.history import read_history
+from ml.measurements import read_measurements
 from ml.training.model import CharRNN, State
 from ml.training.trainer import Trainer
 
@@ -169,7 +169,7 @@ def run(experiment: Experiment, base: TrainConfig, corpus: Corpus, folder: Path)
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "precision": config.precision,
         "options": experiment.options,
-        "curve": [[row.chars, row.validation_nats_per_char] for row in read_history(folder)],
+        "curve": [[row.chars, row.validation_nats_per_char] for row in read_measurements(folder)],
     }
 
 

@@ -25,7 +25,7 @@ from django.conf import settings
 
 from generator.models import ModelVersion
 from generator.versions import mirror
-from ml.versions.registry import NotInRegistry, RegistryError, VersionRefused
+from ml.versions.errors import NotInRegistry, RegistryError, VersionRefused
 from ml.versions.version import is_complete
 
 logger = logging.getLogger(__name__)

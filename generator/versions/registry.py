@@ -11,9 +11,11 @@ from django.conf import settings
 from generator.models import ModelVersion, Promotion
 from generator.versions import ledger, mirror
 from generator.versions.files import version_folder
-from ml.engine.cache import EngineCache
-from ml.versions.registry import RegisteredVersion, Registry, RegistryError, VersionRefused
-from ml.versions.version import CheckpointError, is_complete, read_version
+from ml.versions.entries import RegisteredVersion
+from ml.versions.errors import RegistryError, VersionError, VersionRefused
+from ml.versions.load import load_engine
+from ml.versions.registry import Registry
+from ml.versions.version import is_complete, read_version
 
 logger = logging.getLogger(__name__)
 # One call at a time, so that switches and the mirror cannot interleave.
@@ -70,7 +72,7 @@ def follow(
                 f"version {target.version} of the registry cannot be used: {target.problem}"
             )
         verify(target)
-    except (CheckpointError, VersionRefused) as error:
+    except (VersionError, VersionRefused) as error:
         ledger.alias_refused(version=target, reason=reason, evidence=str(error))
         return
     with _in_use:
@@ -125,21 +127,17 @@ def _fetch_if_possible(source: Registry, version: RegisteredVersion) -> None:
     """One version that cannot be had must not keep the others from being served."""
     try:
         source.fetch(version.version, settings.VERSIONS_DIR / version.digest)
-    except (CheckpointError, RegistryError) as error:
+    except (VersionError, RegistryError) as error:
         logger.warning("version %s of the registry is not fetched: %s", version.version, error)
 
 
 def verify(version: ModelVersion, *, anew: bool = False) -> str:
-    """Load a version as a worker would, check it, and return what was checked. Raises CheckpointError or RegistryError."""
+    """Load a version as a worker would, check it, and return what was checked. Raises VersionError or RegistryError."""
     folder = version_folder(version, anew=anew)
     found = read_version(folder)
     if found.digest != version.digest:
-        raise CheckpointError(f"the files of {version} have another digest than the registry says")
-    cache = EngineCache(size=1, max_streams=1, threads=1, step=settings.ENGINE_STEP)
-    try:
-        cache.get(folder, version.digest)
-    finally:
-        cache.close()
+        raise VersionError(f"the files of {version} have another digest than the registry says")
+    load_engine(folder, version.digest, max_streams=1, threads=1, step=settings.ENGINE_STEP).close()
     return f"Files, hashes, shapes, values and the golden text of {version.digest[:12]} are as they should be."
 
 
@@ -157,7 +155,7 @@ def carry_out(promotion: Promotion) -> None:
                 return
             registry().set_champion(target.version)
             ledger.promotion_accept(promotion=promotion, evidence=evidence)
-    except (CheckpointError, RegistryError) as error:
+    except (VersionError, RegistryError) as error:
         ledger.promotion_refuse(promotion=promotion, evidence=str(error))
         logger.warning("promotion %s refused: %s", promotion.pk, error)
     else:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 from django.conf import settings
@@ -26,8 +26,8 @@ from generator.versions import files
 from generator.worker.publisher import Publisher, Writing
 from ml.engine.cache import EngineCache
 from ml.engine.engine import Engine, FinishReason, Request
-from ml.versions.registry import NotInRegistry, RegistryError, VersionRefused
-from ml.versions.version import CheckpointError
+from ml.versions.errors import NotInRegistry, RegistryError, VersionError, VersionRefused
+from ml.versions.load import load_engine
 
 logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY = 1.0  # seconds
@@ -67,11 +67,14 @@ class Runtime:
     def __init__(self) -> None:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._engines = EngineCache(
+            partial(
+                load_engine,
+                max_streams=settings.ENGINE_MAX_STREAMS,
+                threads=settings.ENGINE_THREADS,
+                step=settings.ENGINE_STEP,
+                on_death=self._end_process,
+            ),
             size=settings.ENGINE_VERSIONS_LOADED,
-            max_streams=settings.ENGINE_MAX_STREAMS,
-            threads=settings.ENGINE_THREADS,
-            step=settings.ENGINE_STEP,
-            on_death=self._end_process,
         )
         self._publisher = Publisher(self.cancel)
         self._writings: dict[
@@ -118,7 +121,7 @@ class Runtime:
         if live := selectors.live_version():
             try:
                 self._engines.get(files.version_folder(live, stop=self._draining), live.digest)
-            except (CheckpointError, RegistryError) as error:
+            except (VersionError, RegistryError) as error:
                 logger.error("the live version cannot be loaded: %s", error)
 
     def _every(
@@ -190,7 +193,7 @@ class Runtime:
         The log says what happened; whoever reads the page is told what it means, without a path of
         this machine.
         """
-        known = isinstance(error, CheckpointError | RegistryError)
+        known = isinstance(error, VersionError | RegistryError)
         logger.error(
             "generation %s cannot be written: %s", generation.pk, error, exc_info=not known
         )
@@ -203,7 +206,7 @@ class Runtime:
             self._publisher.changed(generation.pk)
         elif isinstance(error, NotInRegistry):
             self._fail(progress, f"Version {number} is not in the registry.")
-        elif isinstance(error, CheckpointError | VersionRefused):
+        elif isinstance(error, VersionError | VersionRefused):
             self._fail(
                 progress, f"The files of version {number} are missing or not as they should be."
             )
@@ -223,7 +226,7 @@ class Runtime:
         self._publisher.changed(progress.generation_id)
 
     def _submit(self, generation: Generation, engine: Engine) -> Writing:
-        unknown = engine.version.vocabulary.unknown_characters(generation.prompt)
+        unknown = engine.vocabulary.unknown_characters(generation.prompt)
         if unknown:
             services.generation_note_unknown(generation=generation, characters=unknown)
         asked = Parameters.of(generation)
@@ -304,7 +307,7 @@ class Runtime:
                 role=heartbeats.Role.WORKER,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                versions=[engine.version.digest for engine in self._engines.engines()],
+                versions=[engine.digest for engine in self._engines.engines()],
                 active=len(self._writings),
                 consumes=self._consumes,
             )

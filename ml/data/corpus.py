@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml import strict_json
+from ml.errors import UserError
 from ml.files import write_whole
 from ml.vocabulary import Ids, Vocabulary, normalize
 
@@ -38,7 +39,7 @@ _CREDIT = re.compile(
 )
 
 
-class CorpusError(Exception):
+class CorpusError(UserError):
     """The texts cannot become training data; the message says which and why."""
 
 
@@ -119,7 +120,7 @@ class Corpus:
     def open(cls, folder: Path) -> Corpus:
         """Return the corpus in `folder`. Raises CorpusError if there is none or half of one."""
         try:
-            meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+            meta = strict_json.parse((folder / "corpus.json").read_bytes())
             books = tuple(Book(**book) for book in meta["books"])
             vocabulary, digest = Vocabulary(meta["vocabulary"]), str(meta["digest"])
             join_lines, left_out = bool(meta.get("join_lines", True)), str(meta.get("left_out", ""))
@@ -127,7 +128,7 @@ class Corpus:
             raise CorpusError(
                 f"{folder} holds no corpus; make one with `python -m ml corpus build`"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorpusError(
                 f"{folder / 'corpus.json'} is damaged ({error}); build the corpus again"
             ) from None
@@ -277,7 +278,5 @@ def build(source: Path, folder: Path, *, join_lines: bool = True) -> Corpus:
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in zip(("train.bin", "validation.bin"), parts, strict=True):
         write_whole(folder / name, b"".join(part))
-    write_whole(
-        folder / "corpus.json", (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode()
-    )
+    write_whole(folder / "corpus.json", (strict_json.serialize(meta, indent=1) + "\n").encode())
     return Corpus.open(folder)

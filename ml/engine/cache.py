@@ -8,13 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from ml.engine.engine import Engine, Request
-from ml.sampling import Sampling
-from ml.versions.version import CheckpointError, read_version
+from ml.engine.engine import Engine
 
 log = logging.getLogger(__name__)
-
-GOLDEN_SECONDS = 60  # the golden text takes some 20 ms; an overloaded machine may need longer
 
 
 class _Slot:
@@ -26,22 +22,10 @@ class _Slot:
 class EngineCache:
     """Up to `size` engines, and more only while all of them have streams. Thread-safe."""
 
-    def __init__(
-        self,
-        *,
-        size: int,
-        max_streams: int,
-        threads: int,
-        step: str = "onnx",
-        on_death: Callable[[BaseException], None] | None = None,
-    ) -> None:
+    def __init__(self, load: Callable[[Path, str], Engine], *, size: int) -> None:
+        """Keep what `load` returns for a version's folder and digest."""
+        self._load = load
         self._size = size
-        self._options = {
-            "max_streams": max_streams,
-            "threads": threads,
-            "step": step,
-            "on_death": on_death,
-        }
         self._slots: OrderedDict[str, _Slot] = (
             OrderedDict()
         )  # never removed: a thread may wait there
@@ -51,9 +35,9 @@ class EngineCache:
     def get(self, version_folder: Path, digest: str) -> Engine:
         """Return the engine of the version with `digest`; load it from `version_folder` if need be.
 
-        Raises CheckpointError if the folder holds another version or one that must not serve. If
-        the engine is evicted before the caller submits to it, the stream finishes with DRAINED at
-        once and can be submitted again.
+        Raises what the loader raises for a version that must not serve. If the engine is evicted
+        before the caller submits to it, the stream finishes with DRAINED at once and can be
+        submitted again.
         """
         with self._lock:
             slot = self._slots.setdefault(digest, _Slot())
@@ -98,20 +82,6 @@ class EngineCache:
         for engine in engines:
             engine.close()
 
-    def _load(self, folder: Path, digest: str) -> Engine:
-        version = read_version(folder)
-        if version.digest != digest:
-            raise CheckpointError(
-                f"{folder} holds version {version.digest[:12]}, not {digest[:12]}"
-            )
-        engine = Engine(version, **self._options)  # type: ignore[arg-type]
-        try:
-            check_golden_text(engine)
-        except BaseException:
-            engine.close()
-            raise
-        return engine
-
     def _evict(self, keep: str) -> None:
         evicted = []
         with self._lock:
@@ -130,29 +100,5 @@ class EngineCache:
                     slot.engine = None
                     del loaded[digest]
         for engine in evicted:
-            log.info("engine %s is unloaded", engine.version.digest[:12])
+            log.info("engine %s is unloaded", engine.digest[:12])
             engine.close()
-
-
-def check_golden_text(engine: Engine) -> None:
-    """Raise CheckpointError unless the engine writes exactly the version's golden text."""
-    golden = engine.version.golden
-    try:
-        sampling = Sampling(length=golden.length, seed=golden.seed, temperature=golden.temperature)
-        request = Request(golden.prompt, sampling)
-    except ValueError as error:
-        raise CheckpointError(f"the golden text cannot be asked for: {error}") from None
-    stream = engine.submit(request)
-    if not stream.wait(GOLDEN_SECONDS):
-        stream.cancel()
-        raise CheckpointError(f"the golden text did not come within {GOLDEN_SECONDS} seconds")
-    if stream.text != golden.text:
-        at = _first_difference(stream.text, golden.text)
-        raise CheckpointError(
-            f"the golden text differs at character {at} ({stream.error or stream.reason})"
-        )
-
-
-def _first_difference(a: str, b: str) -> int:
-    pairs = zip(a, b, strict=False)
-    return next((index for index, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))

@@ -20,41 +20,13 @@ import numpy.typing as npt
 
 from ml.engine.batch import Batch
 from ml.engine.scoring import next_character_probabilities, total_nats
-from ml.engine.step import OnnxStep, Step, StepError
+from ml.engine.step import Step
 from ml.engine.stream import START, Chunk, FinishReason, Request, Stream
-from ml.versions.version import (
-    CheckpointError,
-    Version,
-    check_weights,
-    read_step_graph,
-    read_weights,
-)
-from ml.vocabulary import normalize
+from ml.vocabulary import Vocabulary, normalize
 
 __all__ = ["Chunk", "Engine", "FinishReason", "Request", "Stream"]
 
 log = logging.getLogger(__name__)
-
-
-def load_step(version: Version, *, rows: int, threads: int, step: str = "onnx") -> Step:
-    """Return the step of `version`: "onnx" (int8, what serves) or "torch" (single precision, CUDA where there is one).
-
-    Raises CheckpointError when the weights or the graph are not those of the version's
-    architecture.
-    """
-    if step == "torch":
-        from ml.engine.torch_step import (
-            TorchStep,
-        )  # the only import of torch, and only when asked for
-
-        return TorchStep(version.model, read_weights(version), rows=rows, threads=threads)
-    if step != "onnx":
-        raise ValueError(f'a step is "onnx" or "torch", not "{step}"')
-    check_weights(version)
-    try:
-        return OnnxStep(read_step_graph(version), version.model, rows=rows, threads=threads)
-    except StepError as error:
-        raise CheckpointError(f"{version.folder.name}/step.onnx: {error}") from None
 
 
 class Engine:
@@ -62,21 +34,20 @@ class Engine:
 
     def __init__(
         self,
-        version: Version,
+        step: Step,
+        vocabulary: Vocabulary,
         *,
-        max_streams: int = 64,
-        threads: int = 2,
-        step: str = "onnx",
+        digest: str,
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """Load `version` and start the thread.
+        """Start the thread, which from now on drives `step`; `digest` is that of the version.
 
-        If an error ends the thread, it calls `on_death` and then ends its streams. Raises
-        CheckpointError for a version that must not serve.
+        If the thread dies of an error, it calls `on_death` and then ends its streams.
         """
-        self.version = version
-        self._step = load_step(version, rows=max_streams, threads=threads, step=step)
-        self._batch = Batch(self._step, version.vocabulary, max_streams)
+        self.vocabulary = vocabulary
+        self.digest = digest
+        self._step = step
+        self._batch = Batch(step, vocabulary, rows=len(step.ids))
         self._on_death = on_death
         self._waiting: deque[Stream] = deque()
         self._changed = threading.Condition()
@@ -85,9 +56,7 @@ class Engine:
         self._draining = False
         self._closing = False
         self._death: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._run, name=f"engine-{version.digest[:8]}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"engine-{digest[:8]}", daemon=True)
         self._thread.start()
 
     @property
@@ -133,7 +102,7 @@ class Engine:
 
     def score(self, text: str) -> float:
         """Return the nats per character of `text`, read after the start character."""
-        ids = self.version.vocabulary.encode(START + normalize(text))
+        ids = self.vocabulary.encode(START + normalize(text))
         if len(ids) < 2:
             raise ValueError("there is no text to score")
         return total_nats(self._step.fork(1), ids) / (len(ids) - 1)
@@ -147,7 +116,7 @@ class Engine:
         if not 0 <= at <= len(text):
             raise ValueError(f"position {at} is not in a text of {len(text)} characters")
         return next_character_probabilities(
-            self._step.fork(1), self.version.vocabulary.encode(START + text[:at])
+            self._step.fork(1), self.vocabulary.encode(START + text[:at])
         )
 
     def _wake(self) -> None:
@@ -174,7 +143,7 @@ class Engine:
                     return
                 batch.advance()
         except BaseException as error:
-            log.exception("engine %s died", self.version.digest[:12])
+            log.exception("engine %s died", self.digest[:12])
             self._die(error)
 
     def _prepare(self) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from ml.config import HIDDEN_ZERO, ModelConfig
+from ml.errors import UserError
 
 Logits = npt.NDArray[np.float32]  # (n, V)
 
@@ -25,7 +26,7 @@ _MAX_BINDINGS = 512
 Session: TypeAlias = onnxruntime.InferenceSession
 
 
-class StepError(Exception):
+class StepError(UserError):
     """The graph is not a step graph of this model; the message says what differs."""
 
 

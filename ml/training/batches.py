@@ -1,4 +1,4 @@
-"""Training batches as a pure function of the step, and the windows that validation reads."""
+"""Training batches as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor
 from ml.config import TrainConfig, TrainingError
 from ml.vocabulary import Ids
 
-CHUNK = 8192  # characters; every lane reads a shuffled sequence of chunks, so any prefix of a run sees all the books
-VALIDATION_LANES = 64
+# Characters. Every lane reads a shuffled sequence of chunks, so that the beginning of a run sees
+# parts of all books.
+CHUNK = 8192
 
 
 class Batches:
-    """Training batches as a pure function of the step, which is what makes an exact resume simple.
+    """Training batches as a pure function of the step, which makes an exact resume simple.
 
     An epoch is a permutation of the chunks drawn from (seed, epoch); lane b reads chunks b, b+B,
     b+2B, … of it.
@@ -36,14 +37,17 @@ class Batches:
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, bool]:
-        """Return inputs and targets (T, B) of `step`, and whether lanes start a new chunk (and so a fresh state)."""
+        """Return inputs and targets (T, B) of `step`, and whether lanes start a new chunk.
+
+        A new chunk begins from the zero state.
+        """
         chunk_round, within = divmod(step, self._steps_per_chunk)
         epoch, chunk_round = divmod(chunk_round, self._rounds)
         if self._order[0] != epoch:
             generator = np.random.default_rng((self._config.seed, epoch))
             self._order = (epoch, generator.permutation(self._chunks))
         lanes = self._order[1][chunk_round * self._config.batch_size :][: self._config.batch_size]
-        window = _windows(
+        window = windows(
             self._ids,
             lanes * CHUNK + within * self._config.sequence_length,
             self._config.sequence_length,
@@ -51,25 +55,17 @@ class Batches:
         return window[:-1], window[1:], within == 0
 
 
-def validation_windows(ids: Ids, max_chars: int) -> Tensor:
-    """Return up to `max_chars` of `ids` in evenly spaced lanes (T + 1, VALIDATION_LANES). Raises TrainingError."""
-    lane_length = (len(ids) - 1) // VALIDATION_LANES
-    length = min(lane_length, max_chars // VALIDATION_LANES)
-    if length < 1:
-        raise TrainingError(
-            f"the validation split is too short: it has {len(ids)} characters, {VALIDATION_LANES + 1} are needed"
-        )
-    return _windows(ids, np.arange(VALIDATION_LANES) * lane_length, length)
-
-
-def _windows(ids: Ids, starts: npt.NDArray[np.int64], length: int) -> Tensor:
-    """Return the `length` characters from each start and one more, as columns (length + 1, lanes)."""
+def windows(ids: Ids, starts: npt.NDArray[np.int64], length: int) -> Tensor:
+    """Return `length` + 1 characters from each start, as columns (length + 1, lanes)."""
     rows = np.stack([ids[start : start + length + 1] for start in starts], axis=1)
     return torch.from_numpy(rows.astype(np.int64))
 
 
 def _too_short(chars: int, batch_size: int, chunks: int) -> str:
-    need = f"the text is too short: a batch of {batch_size} needs {batch_size * CHUNK + 1:,} characters, it has {chars:,}"
+    need = (
+        f"the text is too short: a batch of {batch_size} needs {batch_size * CHUNK + 1:,} "
+        f"characters, it has {chars:,}"
+    )
     return (
         f"{need}; --batch-size {chunks} would do"
         if chunks

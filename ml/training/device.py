@@ -9,7 +9,10 @@ from ml.training.model import CharRNN
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device; "auto" takes CUDA where there is one. Raises TrainingError for one that is not there."""
+    """Return the device; "auto" takes CUDA where there is one.
+
+    Raises TrainingError for a device that this machine does not have.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,66 +1,30 @@
-"""metrics.csv of a training run: one row for every validation, and the plot of them."""
+"""The measurements of a training run, kept in its metrics.csv, and the plot of them."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from ml.files import write_whole
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What a validation measured. Losses are in nats per character."""
-
-    chars: int
-    minutes: float
-    train_nats_per_char: float  # mean since the validation before
-    validation_nats_per_char: float
-    chars_per_second: float  # of training, over the whole run
-    learning_rate: float
+from ml.measurements import FILE, Measurement, as_csv, best, read_measurements
 
 
 class History:
-    """The measurements of a run up to its resume point; what a cut run wrote beyond it is written again."""
+    """The measurements of a run up to its resume point; later ones are measured again."""
 
-    def __init__(self, path: Path, *, until: int) -> None:
-        self._path = path
-        self.rows = [row for row in _read(path) if row.chars <= until]
+    def __init__(self, run: Path, *, until: int) -> None:
+        """Read those of the folder `run` that were made within the first `until` characters."""
+        self._path = run / FILE
+        self.rows = [row for row in read_measurements(run) if row.chars <= until]
 
     def append(self, row: Measurement) -> None:
         """Add `row` and write the file."""
         self.rows.append(row)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(field.name for field in fields(Measurement))
-        writer.writerows(astuple(entry) for entry in self.rows)
-        write_whole(self._path, text.getvalue().encode())
-
-    def best(self) -> Measurement:
-        """Return the earliest of the rows with the lowest validation loss."""
-        return min(self.rows, key=lambda row: row.validation_nats_per_char)
+        write_whole(self._path, as_csv(self.rows).encode())
 
     def since_best(self) -> int:
         """Return how many validations there were after the best one."""
-        return len(self.rows) - 1 - self.rows.index(self.best()) if self.rows else 0
-
-
-def read_history(run: Path) -> list[Measurement]:
-    """Return the measurements of the run in folder `run`, oldest first."""
-    return _read(run / "metrics.csv")
-
-
-def _read(path: Path) -> list[Measurement]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            Measurement(chars=int(row.pop("chars")), **{k: float(v) for k, v in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        return len(self.rows) - 1 - self.rows.index(best(self.rows)) if self.rows else 0
 
 
 def draw_loss(rows: Sequence[Measurement], path: Path) -> None:

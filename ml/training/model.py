@@ -1,4 +1,4 @@
-"""CharRNN in PyTorch: what is trained, and the reference the inference engine is tested against."""
+"""CharRNN in PyTorch: what is trained, and the reference that the engine is tested against."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ class CharRNN(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Orthogonal recurrent weights keep gradients alive over a sequence; forget bias 1 keeps memories at the start."""
+        """Draw the initial weights.
+
+        Orthogonal recurrent weights keep gradients alive over a sequence; a forget bias of 1 keeps
+        memories alive in the first updates.
+        """
         hidden = self.config.hidden_size
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("weight_hh"):

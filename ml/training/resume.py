@@ -1,8 +1,7 @@
-"""The resume point of a training run: everything that the next step depends on, in one safetensors file."""
+"""The resume point of a training run: all that the next step depends on, in one file."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from ml import strict_json
 from ml.config import TrainConfig, TrainingError
 from ml.files import write_whole
 from ml.training.model import State
@@ -22,18 +22,21 @@ POSITION = ("batch_size", "sequence_length", "seed")  # with the step they say w
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a run is: the step, the seconds it took, the carried state and the losses since the last validation."""
+    """Where a run is."""
 
     step: int
-    seconds: float
-    state: State
-    losses: Sequence[float]
+    seconds: float  # of training so far
+    state: State  # carried to the next step
+    losses: Sequence[float]  # since the last validation
 
 
 def save_point(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, at: Position, corpus: str
 ) -> None:
-    """Write the resume point; the old one is replaced only when the new one is complete. `corpus` is its digest."""
+    """Write the resume point; the old one stays until the new one is complete.
+
+    `corpus` is the digest of the corpus.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for parameter, moments in optimizer.state.items():
@@ -51,7 +54,10 @@ def save_point(
 def load_point(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, corpus: str
 ) -> Position:
-    """Restore model, optimizer and generators from `path` and return the position. Raises TrainingError."""
+    """Restore model, optimizer and generators from `path` and return the position.
+
+    Raises TrainingError if the file is damaged or of another run.
+    """
     tensors, metadata = _read(path)
     if metadata.get("corpus", corpus) != corpus:
         raise TrainingError(
@@ -85,11 +91,14 @@ def load_point(
 
 
 def check_same_run(folder: Path, config: TrainConfig) -> None:
-    """Raise TrainingError if the run in `folder` was started with values that cannot change on the way."""
+    """Raise TrainingError if the run in `folder` began with other values that cannot change."""
     path = folder / "config.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    try:
+        before = strict_json.parse(path.read_bytes())
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged ({error}); choose a new --run folder") from None
     for name in ARCHITECTURE + POSITION:
         if name not in before or before[name] == getattr(config, name):
             continue
@@ -97,7 +106,8 @@ def check_same_run(folder: Path, config: TrainConfig) -> None:
             raise TrainingError(_another_architecture(folder))
         flag = f"--{name.replace('_', '-')} {before[name]}"
         raise TrainingError(
-            f"{folder} holds a run with {flag}, which cannot change on the way; choose a new --run folder"
+            f"{folder} holds a run with {flag}, which cannot change on the way; "
+            "choose a new --run folder"
         )
 
 

@@ -1,13 +1,12 @@
-"""A training run in MLflow, written as it goes. A run that is continued continues its MLflow run too.
+"""A training run in MLflow, logged while it goes on; a continued run continues its MLflow run.
 
-Losses and speed stand over characters read, which MLflow calls the step. A server that is away
+Losses and speed are logged by characters read, which MLflow calls the step. A server that is away
 never stops a training run: what it missed is sent when it answers again. Importing mlflow takes
 seconds, so it happens inside the calls.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -20,20 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ml import strict_json
 from ml.files import write_whole
-from ml.training.history import Measurement
+from ml.measurements import Measurement
 from ml.versions.artifacts import experiment_id, local_artifacts, run_folder
-from ml.versions.registry import Registry, RegistryError
+from ml.versions.client import set_environment
+from ml.versions.errors import RegistryError
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "charrnn-training"
-RETRY_SECONDS = (
-    60.0  # between attempts to reach a server that is away: each may block training for seconds
-)
-_BATCH = 1000  # MLflow takes no more metrics at once
+# Between attempts to reach a server that is away: each may block training for seconds.
+RETRY_SECONDS = 60.0
+_BATCH = 1000  # the most metrics that MLflow takes at once
 
 
 class Tracker:
@@ -42,12 +42,12 @@ class Tracker:
     def __init__(self, uri: str, folder: Path) -> None:
         self._uri = uri
         self._folder = folder
-        self._path = folder / "mlflow.json"  # names the run to go on with
+        self._path = folder / "mlflow.json"  # the id of the MLflow run to continue
         self._metrics: list[Metric] = []  # not yet sent
         self._artifacts: dict[Path, str] = {}
         self._retry_at = 0.0
         self.run_id = ""
-        Registry(uri)  # sets mlflow's environment
+        set_environment()
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -56,7 +56,10 @@ class Tracker:
         return MlflowClient(self._uri, self._uri)
 
     def begin(self, parameters: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
-        """Begin or go on with the MLflow run. Raises RegistryError: at the start there is someone to read it."""
+        """Begin or continue the MLflow run.
+
+        Raises RegistryError: unlike later, somebody is there to read it.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
@@ -71,12 +74,15 @@ class Tracker:
                 self._add(row.chars, asdict(row))
 
     def _continued(self, parameters: Mapping[str, Any]) -> str | None:
-        """Return the run this folder already has at this server, running again, with what changed as tags."""
+        """Return the id of this folder's run at this server, or None if there is none.
+
+        The run is set to running again; parameters that have changed become tags.
+        """
         from mlflow.exceptions import MlflowException
 
         if not self._path.exists():
             return None
-        known = json.loads(self._path.read_text())
+        known = strict_json.parse(self._path.read_bytes())
         try:
             run = self._client.get_run(known["run_id"])
         except MlflowException as error:
@@ -103,7 +109,8 @@ class Tracker:
         self._client.log_batch(
             run.info.run_id, params=[Param(name, str(value)) for name, value in values.items()]
         )
-        write_whole(self._path, (json.dumps({"run_id": run.info.run_id}) + "\n").encode())
+        known = strict_json.serialize({"run_id": run.info.run_id})
+        write_whole(self._path, (known + "\n").encode())
         return str(run.info.run_id)
 
     def training(self, chars: int, nats_per_char: float, chars_per_second: float) -> None:
@@ -114,7 +121,10 @@ class Tracker:
         self._send()
 
     def validation(self, row: Measurement, artifacts: Mapping[Path, str]) -> None:
-        """Log a validation with files, each to a folder of the run's artefacts ("" is the uppermost)."""
+        """Log a validation and files, each to its folder of the run's artefacts ("" for the top).
+
+        Files that could not be sent are sent with the next ones.
+        """
         self._add(row.chars, asdict(row))
         self._artifacts |= artifacts
         self._send()
@@ -162,7 +172,11 @@ class Tracker:
             del self._artifacts[path]
 
     def _keep(self, path: Path, folder: str) -> None:
-        """Copy a file to the run's artefacts; MLflow would put those of a local database where its folder once was."""
+        """Copy a file to the run's artefacts.
+
+        Not through MLflow for a local database: it would write to where the folder once was, if it
+        has been moved.
+        """
         if artifacts := local_artifacts(self._uri):
             target = run_folder(artifacts, self.run_id) / folder
             target.mkdir(parents=True, exist_ok=True)
@@ -185,7 +199,7 @@ class Tracker:
 
 
 def git_revision() -> str:
-    """Return the commit this code is at, with "-dirty" after it for uncommitted changes, or "unknown"."""
+    """Return the commit of this code, or "unknown"; "-dirty" follows it for uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         result = subprocess.run(

@@ -8,7 +8,6 @@ in `snapshots/` the weights and a sample text of every validation.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import signal
 import sys
@@ -25,62 +24,30 @@ from safetensors.torch import save
 from torch.nn import functional
 from tqdm import tqdm
 
+from ml import strict_json
 from ml.config import ModelConfig, TrainConfig, TrainingError
 from ml.data.corpus import Corpus
 from ml.engine.offline import generate
 from ml.engine.stream import Request
 from ml.engine.torch_step import TorchStep
 from ml.files import write_whole
+from ml.measurements import FILE, Measurement
 from ml.sampling import Sampling
-from ml.training.batches import VALIDATION_LANES, Batches, validation_windows
+from ml.training.batches import Batches
 from ml.training.device import check_precision, find_device
-from ml.training.history import History, Measurement, draw_loss
-from ml.training.model import CharRNN, State
+from ml.training.history import History, draw_loss
+from ml.training.model import CharRNN
 from ml.training.resume import Position, check_same_run, load_point, save_point
+from ml.training.schedule import learning_rate_at
 from ml.training.tracking import Tracker
-from ml.vocabulary import Ids
+from ml.training.validation import validation_loss, validation_windows
 
-WINDOW_CELLS = (
-    256 * 256
-)  # characters times symbols that validation takes at once, in each lane: its memory
 LOG_STEPS = 50  # updates between two points of the training loss
 SAMPLE_TEMPERATURE = 0.8
 
 
-def learning_rate_at(chars: int, step: int, config: TrainConfig) -> float:
-    """Return the learning rate: linear warm-up, constant, then a cosine over the last `cooldown` of the budget."""
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    cooldown_chars = config.cooldown * config.max_chars
-    into = (chars - (config.max_chars - cooldown_chars)) / cooldown_chars if cooldown_chars else 0.0
-    into = min(1.0, max(0.0, into))
-    cosine = (
-        config.final_learning_rate
-        + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * into)) / 2
-    )
-    return config.learning_rate * warmup * cosine
-
-
-@torch.no_grad()
-def validation_loss(model: CharRNN, ids: Ids, max_chars: int) -> float:
-    """Return nats per character over up to `max_chars` of `ids`, state carried, read in evenly spaced lanes."""
-    window = validation_windows(ids, max_chars).to(model.linear.weight.device)
-    length = len(window) - 1
-    model.eval()
-    state: State | None = None
-    total = 0.0
-    piece = max(1, min(256, WINDOW_CELLS // model.config.vocab_size))
-    for at in range(0, length, piece):
-        logits, state = model(window[at : min(at + piece, length)], state)
-        targets = window[at + 1 : at + 1 + len(logits)]
-        total += functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), reduction="sum"
-        ).item()
-    model.train()
-    return total / (length * VALIDATION_LANES)
-
-
 class Trainer:
-    """One run in one folder. `run()` trains to the budget; an interrupted run continues with the very same weights."""
+    """One run in one folder. An interrupted run continues to exactly the same weights."""
 
     def __init__(
         self, config: TrainConfig, corpus: Corpus, folder: Path, tracker: Tracker | None = None
@@ -94,9 +61,7 @@ class Trainer:
         self.folder = folder
         self.tracker = tracker
         self.batches = Batches(corpus.train, config)
-        validation_windows(
-            corpus.validation, config.validation_chars
-        )  # too short a split is better found now
+        validation_windows(corpus.validation, config.validation_chars)  # fails now if too short
         self.model = self._make_model().to(self.device)
         self.optimizer = self._make_optimizer()
         self.state = self.model.initial_state(config.batch_size)
@@ -108,10 +73,10 @@ class Trainer:
             check_same_run(folder, config)
             self._resume()
         (folder / "snapshots").mkdir(parents=True, exist_ok=True)
-        self.history = History(folder / "metrics.csv", until=self.chars)
+        self.history = History(folder, until=self.chars)
         write_whole(
             folder / "config.json",
-            (json.dumps(dataclasses.asdict(config), indent=1) + "\n").encode(),
+            (strict_json.serialize(dataclasses.asdict(config), indent=1) + "\n").encode(),
         )
 
     def _make_model(self) -> CharRNN:
@@ -139,14 +104,17 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or the patience with a loss that does not fall."""
+        """Whether the budget is spent, or the loss has not fallen for `patience` validations."""
         patience = self.config.patience
         return self.chars >= self.config.max_chars or bool(
             patience and self.history.since_best() >= patience
         )
 
     def train_step(self) -> float:
-        """Make one update and return its loss in nats per character. Raises TrainingError before a bad update is made."""
+        """Make one update and return its loss in nats per character.
+
+        Raises TrainingError instead of making an update that is not finite.
+        """
         inputs, targets, fresh = self.batches[self.step]
         if fresh:
             self.state = self.model.initial_state(self.config.batch_size)
@@ -173,7 +141,10 @@ class Trainer:
         return value
 
     def run(self) -> float:
-        """Train until the run is finished or SIGINT or SIGTERM arrives; return the last validation loss."""
+        """Train until the run is finished or SIGINT or SIGTERM arrives.
+
+        Return the last validation loss, NaN if there is none.
+        """
         try:
             if self.tracker:
                 self.tracker.begin(self._parameters(), self.history.rows)
@@ -206,7 +177,8 @@ class Trainer:
             if self.chars // every > before // every or self.chars >= self.config.max_chars:
                 row = self._validate()
                 bar.write(
-                    f"{self.chars:>12,} characters: validation {row.validation_nats_per_char:.4f} nats/char",
+                    f"{self.chars:>12,} characters: "
+                    f"validation {row.validation_nats_per_char:.4f} nats/char",
                     sys.stderr,
                 )
 
@@ -234,7 +206,7 @@ class Trainer:
         write_whole(
             snapshot, save({name: tensor.cpu() for name, tensor in self.model.state_dict().items()})
         )
-        artifacts = {self.folder / "loss.png": "", self.folder / "metrics.csv": ""}
+        artifacts = {self.folder / "loss.png": "", self.folder / FILE: ""}
         if self.config.sample_chars:
             write_whole(snapshot.with_suffix(".txt"), self.sample().encode())
             artifacts[snapshot.with_suffix(".txt")] = "samples"
@@ -246,7 +218,7 @@ class Trainer:
         return row
 
     def sample(self) -> str:
-        """Return a text by the model as it is now, from its start state."""
+        """Return a text that the model writes now, from the start state."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
         step = TorchStep(
             self.model.config, weights, rows=1, threads=self.config.threads, device=str(self.device)
@@ -273,7 +245,10 @@ class Trainer:
         )
 
     def _diverged(self, what: str) -> str:
-        return f"{what} after {self.chars:,} characters; lower --learning-rate and run again: {self._kept()}"
+        return (
+            f"{what} after {self.chars:,} characters; "
+            f"lower --learning-rate and run again: {self._kept()}"
+        )
 
     def _kept(self) -> str:
         return (
@@ -310,7 +285,7 @@ class Trainer:
 
 @contextmanager
 def _stop_requests() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, so that a step in progress is finished and saved."""
+    """Yield an event that SIGINT and SIGTERM set; the current step is then finished and saved."""
     stop = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}

@@ -1,1 +1,1 @@
-"""Model versions: a folder of checked files, the graph in it, the registry it is listed in, and how good it is."""
+"""Model versions: reading, checking, loading and writing them, their registry and their quality."""

@@ -1,8 +1,8 @@
 """Where the files of runs and versions lie, and which sources of a registry may be read.
 
-A local database keeps them in one folder beside itself. Sources are written as
-`mlflow-artifacts:/RUN/artifacts/version`, in MLflow's words "below the artefacts, wherever these
-lie": the folder may be moved, and a server over it finds them too.
+The files of a local database lie in one folder beside it. Sources are written as
+`mlflow-artifacts:/RUN/artifacts/version`, which MLflow resolves relative to the artefacts: the
+folder may be moved, and a server that is started on it finds the files too.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ml.versions.version import CheckpointError
+from ml.versions.errors import SourceError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SCHEME = "mlflow-artifacts"
 _FOLDER = "mlartifacts"
-
-
-class SourceError(CheckpointError):
-    """A version's source must not be read."""
 
 
 def local_database(uri: str) -> Path | None:
@@ -31,13 +27,13 @@ def local_database(uri: str) -> Path | None:
 
 
 def local_artifacts(uri: str) -> Path | None:
-    """Return where artefacts go that belong to a local database: beside it. A server decides for itself."""
+    """Return the folder of a local database's artefacts; None for a server, which has its own."""
     database = local_database(uri)
     return database.parent / _FOLDER if database else None
 
 
 def run_folder(artifacts: Path, run_id: str) -> Path:
-    """Return the folder with the files of a run, whatever absolute path its experiment was once given."""
+    """Return the folder of a run's files, whatever path its experiment was created with."""
     return artifacts / run_id / "artifacts"
 
 
@@ -47,10 +43,10 @@ def relative_source(folder: Path, artifacts: Path) -> str:
 
 
 def source_folder(source: str, artifacts: Path) -> Path:
-    """Return the folder below `artifacts` that a source of a local registry names. Raises SourceError for any other.
+    """Return the folder below `artifacts` that a source of a local registry names.
 
-    An absolute path, as sources were once written, is taken from its `mlartifacts` on: the folder
-    around that may have moved.
+    Of an absolute path, as older releases wrote them, the part after `mlartifacts` counts: the
+    folder around it may have been moved. Raises SourceError for any other source.
     """
     parts = urlsplit(source)
     if parts.scheme == SCHEME and not parts.netloc:
@@ -82,7 +78,8 @@ def check_server_source(source: str, uri: str) -> None:
     parts, server = urlsplit(source), urlsplit(uri)
     if parts.scheme != SCHEME or _is_elsewhere(parts, server):
         raise SourceError(
-            "its source is not kept by the registry's server (start the server with --artifacts-destination)"
+            "its source is not kept by the registry's server "
+            "(start the server with --artifacts-destination)"
         )
     if ".." in PurePosixPath(unquote(parts.path)).parts:
         raise SourceError("its source lies outside of the registry's artefacts")
@@ -93,7 +90,7 @@ def _is_elsewhere(parts: SplitResult, server: SplitResult) -> bool:
 
 
 def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
-    """Return the id of an experiment, made where there is none."""
+    """Return the id of the experiment `name`, which is created if it does not exist."""
     if experiment := client.get_experiment_by_name(name):
         return str(experiment.experiment_id)
     return str(

@@ -1,4 +1,7 @@
-"""What a registry says of a version. Who reaches the registry can write there, so each part is looked at before it is used."""
+"""What a registry says of a version.
+
+Anybody who reaches the registry can write to it, so each part is checked before it is used.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ml.versions.version import MAX_TITLE, CheckpointError
+from ml.versions.client import is_not_found
+from ml.versions.errors import VersionError
+from ml.versions.version import MAX_TITLE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -18,32 +23,17 @@ if TYPE_CHECKING:
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_SYMBOLS = 65_536
-_MAX_VALUES = 200  # parameters and metrics of a run that are told, each
+_MAX_VALUES = 200  # parameters of a run that are kept, and as many metrics
 _MAX_VALUE = 500  # characters of a parameter
-_MAX_METRIC = 1e15  # what is beyond measures nothing
-
-
-class RegistryError(Exception):
-    """The registry cannot be reached, for now. `exit_code` is how `python -m ml` ends with it."""
-
-    exit_code = 1
-
-
-class VersionRefused(RegistryError):
-    """What the registry has of a version must not be used. Asked again it would say the same."""
-
-    exit_code = 3
-
-
-class NotInRegistry(VersionRefused):
-    """The registry does not hold what was asked for."""
-
-    exit_code = 4
+_MAX_METRIC = 1e15  # nothing that is measured is larger
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """What the registry knows of one version. `problem` says why it cannot be used; what could not be read is empty then."""
+    """What the registry knows of one version.
+
+    `problem` says why the version cannot be used; parts that could not be read are empty then.
+    """
 
     name: str
     version: int
@@ -58,17 +48,11 @@ class RegisteredVersion:
     problem: str = ""
 
 
-def is_not_found(error: Exception) -> bool:
-    """Tell whether mlflow, or the server it asked for files, says that something does not exist."""
-    response = getattr(error, "response", None)  # of requests, when files are fetched
-    return (
-        getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
-        or getattr(response, "status_code", 0) == 404
-    )
-
-
 class EntryReader:
-    """Reads entries of the registry, of which any part may be missing or odd. Runs are asked for once each."""
+    """Reads entries of the registry, any part of which may be missing or invalid.
+
+    Each run is asked for once.
+    """
 
     def __init__(self, client: MlflowClient, check_source: Callable[[str], None]) -> None:
         self._client = client
@@ -76,7 +60,7 @@ class EntryReader:
         self._runs: dict[str, Run | None] = {}
 
     def read(self, version: ModelVersion) -> RegisteredVersion:
-        """Return what an entry says, and in `problem` the first thing that is wrong with it."""
+        """Return what an entry says, with the first thing that is wrong with it in `problem`."""
         digest, symbols = version.tags.get("digest", ""), version.tags.get("vocabulary_size", "")
         title, run = version.tags.get("title", ""), self._run(str(version.run_id or ""))
         metrics = {
@@ -120,7 +104,7 @@ class EntryReader:
             yield f"its metric {name[:60]!r} is no sensible number"
         try:
             self._check_source(str(version.source or ""))
-        except CheckpointError as error:
+        except VersionError as error:
             yield str(error)
 
     def _run(self, run_id: str) -> Run | None:
@@ -145,7 +129,7 @@ def _is_symbols(tag: str) -> bool:
 
 
 def _first(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return parameters as a row can hold them."""
+    """Return parameters, cut to what a database row can hold."""
     return {
         key: value.replace("\0", "")[:_MAX_VALUE]
         for key, value in sorted(parameters.items())[:_MAX_VALUES]

@@ -1,7 +1,8 @@
-"""Weights to ONNX step graphs: one batched step of the model, a character in and the next one's logits out.
+"""Weights to ONNX step graphs: one step of the model for a batch of streams.
 
-`build_int8_graph` makes the graph that serves, `build_fp32_graph` the one it is compared with. Both
-need onnx and numpy only, and the same weights give the same bytes.
+A step takes a character of each stream and returns the logits of the next. `build_int8_graph` makes
+the graph that serves, `build_fp32_graph` the one it is compared with. The same weights give the
+same bytes.
 
 Graph interface, for n streams: inputs `ids` (n,) int32, and for each layer `hidden_<l>` and
 `cell_<l>` (n, H); outputs `logits` (n, V) and `next_hidden_<l>`, `next_cell_<l>`. Every node that
@@ -9,10 +10,10 @@ reads a state is an ancestor of the node that writes the next one, so a runtime 
 in order may write the new state over the old.
 
 The int8 graph keeps the hidden state as uint8. |h| < 1 in an LSTM, so the scale 1/127 with zero
-point 128 fits without calibration and, being constant, does not depend on what else is in the
-batch. Weights are int8 per output channel within ±63: without VNNI a CPU adds pairs of uint8·int8
-products in saturating int16, which 255·63·2 fits and 255·127·2 does not, so that the integer sums
-are exact everywhere.
+point 128 fits without calibration; being constant, it does not depend on what else is in the batch.
+Weights are int8 per output channel within ±63: without VNNI, a CPU adds pairs of uint8·int8
+products in saturating int16. 255·63·2 fits and 255·127·2 does not, so that with this limit the
+integer sums are exact everywhere.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
 from ml.config import HIDDEN_ZERO, ModelConfig
+from ml.versions.errors import VersionError
+from ml.versions.version import Version, read_step_graph
+from ml.versions.weights import read_weights
 
 OPSET = 17
 IR_VERSION = 8
@@ -40,7 +44,10 @@ Weights = Mapping[str, Array]
 def quantize_columns(
     matrix: Array, limit: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
-    """Return int8 values (K, N) within ±limit and a float16 scale (N,) so that values * scale is close to `matrix`."""
+    """Return int8 values (K, N) within ±limit and float16 scales (N,) for `matrix`.
+
+    values * scale is close to `matrix`.
+    """
     largest = np.abs(matrix).max(axis=0)
     scale = np.maximum(largest / limit, _SMALLEST_SCALE).astype(np.float16)
     values = np.rint(matrix / scale.astype(np.float32))
@@ -48,7 +55,7 @@ def quantize_columns(
 
 
 def build_int8_graph(model: ModelConfig, weights: Weights) -> bytes:
-    """Return the serialised step graph with int8 weights. `weights` is named as torch names them."""
+    """Return the serialised step graph with int8 weights; `weights` are by torch's names."""
     graph = _Graph(model)
     table, bias = _input_table(model, weights)
     graph.gather(graph.dequantized("table", *quantize_columns(table, TABLE_LIMIT), bias))
@@ -62,7 +69,10 @@ def build_int8_graph(model: ModelConfig, weights: Weights) -> bytes:
 
 
 def build_fp32_graph(model: ModelConfig, weights: Weights) -> bytes:
-    """Return the serialised step graph in single precision: the same interface but for a float32 hidden state."""
+    """Return the serialised step graph in single precision.
+
+    Its interface is the same, but the hidden state is float32.
+    """
     graph = _Graph(model)
     table, bias = _input_table(model, weights)
     graph.gather(graph.constant("table", table + bias))
@@ -75,10 +85,24 @@ def build_fp32_graph(model: ModelConfig, weights: Weights) -> bytes:
     return graph.serialized(TensorProto.FLOAT)
 
 
-def _gates(model: ModelConfig, rows: Array) -> Array:
-    """Return gate rows in the order input, forget, output, cell (torch: input, forget, cell, output).
+def check_step_graph(version: Version) -> None:
+    """Raise VersionError unless step.onnx is, byte for byte, the graph made here of the weights.
 
-    The three sigmoid gates then lie side by side.
+    A graph is a program: one made elsewhere could read files of this machine into a text, or take
+    all of its memory. This check runs once, where a version comes in. onnx is not on the serving
+    path, which relies on the hash from then on.
+    """
+    if read_step_graph(version) != build_int8_graph(version.model, read_weights(version)):
+        raise VersionError(
+            "step.onnx is not the graph that this release makes of weights.safetensors; "
+            "export it again"
+        )
+
+
+def _gates(model: ModelConfig, rows: Array) -> Array:
+    """Return gate rows in the order input, forget, output, cell.
+
+    torch's order is input, forget, cell, output. Here the three sigmoid gates lie side by side.
     """
     i, f, g, o = np.split(rows, 4)
     return np.ascontiguousarray(np.concatenate([i, f, o, g]))
@@ -100,7 +124,10 @@ def _bias(model: ModelConfig, weights: Weights, layer: int) -> tuple[Array, ...]
 
 
 def _recurrent(model: ModelConfig, weights: Weights, layer: int) -> Array:
-    """Return the matrix (K, 4H) of a layer: K = H for layer 0, else 2H for [hidden state below, own hidden state]."""
+    """Return the matrix (K, 4H) of a layer.
+
+    K = H for layer 0, else 2H: the hidden state of the layer below, then the layer's own.
+    """
     own = _gates(model, weights[f"lstm.weight_hh_l{layer}"])
     if layer == 0:
         return own.T
@@ -108,7 +135,7 @@ def _recurrent(model: ModelConfig, weights: Weights, layer: int) -> Array:
 
 
 class _Graph:
-    """Collects nodes and constants; `self._value` is the name of the value that the next part reads."""
+    """Collects nodes and constants; `self._value` names the value that the next part reads."""
 
     def __init__(self, model: ModelConfig) -> None:
         self._model = model
@@ -136,7 +163,7 @@ class _Graph:
     def dequantized(
         self, name: str, values: npt.NDArray[np.int8], scale: npt.NDArray[np.float16], bias: Array
     ) -> str:
-        """Add values * scale + bias. All of it is constant, so the runtime works it out once, when it loads the graph."""
+        """Add values * scale + bias. The runtime computes it once, when it loads the graph."""
         integers = self.node(
             "Cast", [self.constant(f"{name}_values", values)], f"{name}_f", to=TensorProto.FLOAT
         )
@@ -148,7 +175,7 @@ class _Graph:
         return self.node("Cast", [half], name, to=TensorProto.FLOAT)
 
     def gather(self, table: str) -> None:
-        """Start with the table's row of each stream's character, which is what a one-hot product would give."""
+        """Start with the table's row of each stream's character: what a one-hot product gives."""
         self._gathered = self.node("Gather", [table, "ids"], "input_gates")
 
     def _layer_input(self, name: str) -> str:
@@ -163,7 +190,10 @@ class _Graph:
         )
 
     def quantized_product(self, name: str, matrix: Array, bias: Array | None = None) -> None:
-        """Multiply the layer's input by `matrix` (K, N), summed in int32, and add the bias or the gathered row."""
+        """Multiply the layer's input by `matrix` (K, N) with sums in int32.
+
+        Then add the bias, or the gathered row where there is none.
+        """
         values, scale = quantize_columns(matrix, WEIGHT_LIMIT)
         weight = self.constant(f"{name}_weight", values)
         sums = self.node(
@@ -176,7 +206,7 @@ class _Graph:
         self._add(name, self.node("Mul", [floats, factor], f"{name}_product"), bias, half=True)
 
     def product(self, name: str, matrix: Array, bias: Array | None = None) -> None:
-        """Multiply the layer's input by `matrix` (K, N) in float32 and add the bias or the gathered row."""
+        """Do as `quantized_product` does, in float32."""
         weight = self.constant(f"{name}_weight", matrix)
         self._add(
             name,

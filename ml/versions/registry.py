@@ -1,51 +1,34 @@
-"""Model versions in an MLflow registry: plain artefact folders under one name, with the alias `champion` on the live one.
+"""Model versions in an MLflow registry: plain artefact folders under one name.
 
-Importing mlflow takes seconds and 180 MB, so it happens inside the calls; the serving processes
-never make one.
+The alias `champion` marks the live one. Importing mlflow takes seconds and 180 MB, so it happens
+inside the calls; the serving processes never make one.
 """
 
 from __future__ import annotations
 
-import csv
 import errno
-import os
 import shutil
-import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.measurements import MeasurementsError, read_losses
 from ml.versions.artifacts import (
     SCHEME,
     check_server_source,
     experiment_id,
     local_artifacts,
-    local_database,
     relative_source,
     run_folder,
     source_folder,
 )
-from ml.versions.entries import (
-    EntryReader,
-    NotInRegistry,
-    RegisteredVersion,
-    RegistryError,
-    VersionRefused,
-    is_not_found,
-)
-from ml.versions.version import (
-    CheckpointError,
-    Version,
-    check_step_graph,
-    is_complete,
-    read_version,
-)
-
-__all__ = ["NotInRegistry", "RegisteredVersion", "Registry", "RegistryError", "VersionRefused"]
+from ml.versions.client import failures, open_client, set_environment
+from ml.versions.entries import EntryReader, RegisteredVersion
+from ml.versions.errors import RegistryError, VersionError, VersionRefused
+from ml.versions.graph import check_step_graph
+from ml.versions.version import Version, is_complete, read_version
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -59,13 +42,6 @@ ARTIFACT = "version"  # the folder inside a run's artefacts
 
 _PAGE = 1_000  # entries asked for at once
 
-_ENVIRONMENT = {
-    "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-}
-
 
 class Registry:
     """The registry at `uri`: a server, or a local SQLite file with the artefacts beside it."""
@@ -73,24 +49,21 @@ class Registry:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._artifacts = local_artifacts(uri)
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-
-    def _client(self) -> MlflowClient:
-        from mlflow.tracking import MlflowClient
-
-        if (database := local_database(self.uri)) and database.exists():
-            with closing(sqlite3.connect(database)) as opened:  # mlflow would try for minutes
-                opened.execute("PRAGMA schema_version")
-        return MlflowClient(self.uri, self.uri)
+        set_environment()
 
     def register(self, folder: Path) -> RegisteredVersion:
-        """Check the version in `folder`, log it as a run with its artefacts, and register it."""
+        """Check the version in `folder`, log it as a run with its artefacts, and register it.
+
+        Raises VersionError or RegistryError.
+        """
         version = read_version(folder)
         check_step_graph(version)
-        curve = list(_curve(version.folder / "metrics.csv"))
-        with _failures("register a version"):
-            client = self._client()
+        try:
+            curve = read_losses(version.folder)
+        except MeasurementsError as error:
+            raise VersionError(str(error)) from None
+        with failures("register a version"):
+            client = open_client(self.uri)
             run = client.create_run(experiment_id(client, NAME, self.uri), run_name=version.title)
             _log(client, run.info.run_id, version, curve)
             source = self._keep(client, run, folder)
@@ -110,13 +83,14 @@ class Registry:
     def _keep(self, client: MlflowClient, run: Run, folder: Path) -> str:
         """Copy a version's files to the artefacts of a run, and return the source that names them.
 
-        Not by MLflow when they are local: it would make the folder anew that they were in before
-        they were moved.
+        Not through MLflow for a local database: it would write to where the artefacts once were,
+        if they have been moved.
         """
         if self._artifacts is None:
             if not run.info.artifact_uri.startswith(f"{SCHEME}:"):
                 raise RegistryError(
-                    "the registry's server keeps no artefacts; start it with --artifacts-destination"
+                    "the registry's server keeps no artefacts; "
+                    "start it with --artifacts-destination"
                 )
             client.log_artifacts(run.info.run_id, str(folder), ARTIFACT)
             return f"{run.info.artifact_uri}/{ARTIFACT}"
@@ -125,9 +99,9 @@ class Registry:
         return relative_source(kept, self._artifacts)
 
     def versions(self) -> list[RegisteredVersion]:
-        """Return every version, oldest first; one odd entry says so in its `problem` and hides no other."""
-        with _failures("list the versions"):
-            client = self._client()
+        """Return every version, oldest first; those that cannot be used have their `problem`."""
+        with failures("list the versions"):
+            client = open_client(self.uri)
             found: list[ModelVersion] = []
             token: str | None = None
             while True:
@@ -144,7 +118,10 @@ class Registry:
             )
 
     def version(self, number: int) -> RegisteredVersion:
-        """Return the version with this number. Raises NotInRegistry, and VersionRefused when its entry cannot be used."""
+        """Return the version with this number.
+
+        Raises NotInRegistry, and VersionRefused when its entry cannot be used.
+        """
         found = self._entry(number)
         if found.problem:
             raise VersionRefused(
@@ -153,39 +130,39 @@ class Registry:
         return found
 
     def _entry(self, number: int) -> RegisteredVersion:
-        with _failures(
+        with failures(
             f"look up version {number}", missing=f"version {number} is not in the registry"
         ):
-            client = self._client()
+            client = open_client(self.uri)
             return EntryReader(client, self._check_source).read(
                 client.get_model_version(NAME, str(number))
             )
 
     def _check_source(self, source: str) -> None:
-        """Raise SourceError for a source that is not read."""
+        """Raise SourceError for a source that must not be read."""
         if self._artifacts is None:
             check_server_source(source, self.uri)
         else:
             source_folder(source, self._artifacts)
 
     def has_files(self, version: RegisteredVersion) -> bool:
-        """Tell whether the files of a readable version are there to be fetched. A server is not asked, but believed."""
+        """Tell whether the files of a usable version can be fetched; a server is not asked."""
         return self._artifacts is None or source_folder(version.source, self._artifacts).is_dir()
 
     def champion(self) -> int | None:
         """Return the version number the champion alias points to."""
-        with _failures("read the champion alias"):
-            models = self._client().search_registered_models(f"name = '{NAME}'")
+        with failures("read the champion alias"):
+            models = open_client(self.uri).search_registered_models(f"name = '{NAME}'")
             alias = models[0].aliases.get(CHAMPION) if models else None
             return int(alias) if alias is not None else None
 
     def set_champion(self, version: int) -> None:
         """Move the champion alias to `version`, and `previous` to where it was."""
         before = self.champion()
-        with _failures(
+        with failures(
             "move the champion alias", missing=f"version {version} is not in the registry"
         ):
-            client = self._client()
+            client = open_client(self.uri)
             client.set_registered_model_alias(NAME, CHAMPION, str(version))
             if before is not None and before != version:
                 client.set_registered_model_alias(NAME, PREVIOUS, str(before))
@@ -193,8 +170,8 @@ class Registry:
     def fetch(self, version: int, folder: Path) -> Version:
         """Copy the files of `version` to `folder` and return it, verified.
 
-        `folder` is there complete or not at all. Of two who fetch at once the first one's copy
-        stays.
+        `folder` appears complete or not at all. Of two processes that fetch at once, the copy of
+        the first stays. Raises VersionError or RegistryError.
         """
         registered = self._entry(version)
         if not registered.digest:
@@ -202,7 +179,7 @@ class Registry:
                 f"version {version} of the registry cannot be used: {registered.problem}"
             )
         self._check_source(registered.source)
-        with _failures(
+        with failures(
             f"fetch version {version}",
             missing=f"the files of version {version} are not in the registry",
         ):
@@ -213,8 +190,9 @@ class Registry:
                 got = self._copy(registered.source, Path(scratch))
                 found = read_version(got)
                 if found.digest != registered.digest:
-                    raise CheckpointError(
-                        f"version {version} has the digest {found.digest[:12]}, the registry says {registered.digest[:12]}"
+                    raise VersionError(
+                        f"version {version} has the digest {found.digest[:12]}, "
+                        f"the registry says {registered.digest[:12]}"
                     )
                 check_step_graph(found)
                 _put(got, folder, aside=Path(scratch) / "incomplete")
@@ -224,9 +202,8 @@ class Registry:
         if self._artifacts is None:
             from mlflow.artifacts import download_artifacts, list_artifacts
 
-            if not list_artifacts(
-                artifact_uri=source, tracking_uri=self.uri
-            ):  # fetched, they would be an error of the server's
+            # Downloading nothing would look like an error of the server.
+            if not list_artifacts(artifact_uri=source, tracking_uri=self.uri):
                 raise VersionRefused("its files are not in the registry")
             return Path(
                 download_artifacts(
@@ -234,12 +211,15 @@ class Registry:
                 )
             )
         folder = source_folder(source, self._artifacts)
-        read_version(folder)  # before it is copied: no link out of the artefacts, nothing endless
+        read_version(folder)  # before copying: no link leads out of the artefacts, sizes are right
         return Path(shutil.copytree(folder, scratch / ARTIFACT, symlinks=True))
 
 
 def _put(got: Path, folder: Path, *, aside: Path) -> None:
-    """Rename `got` to `folder`. What is there already stays, unless it is a part only, which an interrupted copy left."""
+    """Rename `got` to `folder`, unless that is complete already.
+
+    An incomplete folder, left by an interrupted copy, is moved to `aside`.
+    """
     if folder.exists() and not is_complete(folder):
         folder.rename(aside)
     try:
@@ -247,25 +227,6 @@ def _put(got: Path, folder: Path, *, aside: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-
-
-@contextmanager
-def _failures(doing: str, missing: str = "") -> Iterator[None]:
-    """Turn whatever mlflow and its transports raise into a RegistryError of one line.
-
-    `missing` is what to say when the registry answers that it does not hold what was asked for.
-    """
-    try:
-        yield
-    except (CheckpointError, RegistryError):
-        raise
-    except (
-        Exception
-    ) as error:  # mlflow lets through what SQLAlchemy, requests and its own parsing raise
-        if missing and is_not_found(error):
-            raise NotInRegistry(missing) from error
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RegistryError(f"the model registry could not {doing}: {first_line[:300]}") from error
 
 
 def _log(
@@ -286,15 +247,3 @@ def _log(
     ]
     metrics += [Metric(f"curve.{key}", value, now, chars) for key, value, chars in curve]
     client.log_batch(run_id, metrics=metrics[:1000], params=parameters)
-
-
-def _curve(path: Path) -> Iterator[tuple[str, float, int]]:
-    """Yield name, value and characters seen of each loss in metrics.csv."""
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                for key, value in row.items():
-                    if key.endswith("nats_per_char"):
-                        yield key, float(value), int(row["chars"])
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise CheckpointError(f"metrics.csv is not a table of losses: {str(error)[:100]}") from None

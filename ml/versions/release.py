@@ -1,34 +1,26 @@
-"""From a training run to a version that can serve, with its loss measured on the graph that will serve."""
+"""From a training run to a version, with its loss measured on the graph that will serve."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import load_file
 
+from ml import strict_json
 from ml.config import ModelConfig, TrainConfig
 from ml.data.corpus import Corpus
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
+from ml.errors import UserError
+from ml.measurements import FILE, Measurement, as_csv, best, read_measurements
 from ml.sampling import Sampling
-from ml.training.history import read_history
-from ml.versions.evaluate import evaluate
+from ml.versions.evaluation import LANES, evaluate
 from ml.versions.graph import build_fp32_graph, build_int8_graph
-from ml.versions.measure import LANES
-from ml.versions.version import (
-    Arrays,
-    Version,
-    half_precision,
-    parameter_shapes,
-    read_version,
-    write_version,
-)
+from ml.versions.version import Version, parameter_shapes, read_version
+from ml.versions.weights import Arrays, half_precision, stored_precision
+from ml.versions.write import write_version
 from ml.vocabulary import Ids, Vocabulary
 
 SAMPLE_CHARS = 600
@@ -36,7 +28,7 @@ SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 SAMPLE_PROMPTS = ("It was a dark and stormy night", "")
 
 
-class ReleaseError(Exception):
+class ReleaseError(UserError):
     """The run cannot be made into a version; the message says why."""
 
 
@@ -52,13 +44,13 @@ def release(
 ) -> Version:
     """Write the snapshot of `run` nearest to `chars` characters as a version and return it.
 
-    Its loss is measured on the validation split, or the first `validation_chars` of it, in float32
-    as trained and as it is served. Raises ReleaseError or CheckpointError.
+    The loss on the validation split, or the first `validation_chars` of it, is measured twice: in
+    float32 as trained, and as it is served. Raises ReleaseError or VersionError.
     """
     config = _read_config(run)
     snapshot = _nearest_snapshot(run, chars)
     seen = int(snapshot.stem)
-    rows, header = _metrics_until(run / "metrics.csv", seen)
+    rows = _measurements_until(run, seen)
     model = ModelConfig(
         len(corpus.vocabulary), config.hidden_size, config.num_layers, config.dropout
     )
@@ -69,7 +61,6 @@ def release(
         )
     ids = corpus.validation[:validation_chars]
     int8, losses = _losses(model, weights, corpus.vocabulary, ids, threads)
-    last = dict(zip(header, rows[-1], strict=True))
     return write_version(
         folder,
         weights=weights,
@@ -80,21 +71,21 @@ def release(
             **losses,
             "validation_chars": len(ids),
             "chars": seen,
-            "minutes": float(last["minutes"]),
-            "chars_per_second": float(last["chars_per_second"]),
-            "train_nats_per_char": float(last["train_nats_per_char"]),
+            "minutes": float(rows[-1].minutes),
+            "chars_per_second": float(rows[-1].chars_per_second),
+            "train_nats_per_char": float(rows[-1].train_nats_per_char),
         },
         title=title,
         samples=write_samples(int8, corpus.vocabulary),
-        metrics_csv=_csv([header, *rows]),
+        metrics_csv=as_csv(rows),
     )
 
 
 def _losses(
     model: ModelConfig, weights: Arrays, vocabulary: Vocabulary, ids: Ids, threads: int
 ) -> tuple[OnnxStep, dict[str, float]]:
-    """Return the step that will serve, and the loss on `ids` in float32 as trained and of that step."""
-    stored = {name: tensor.astype(np.float32) for name, tensor in half_precision(weights).items()}
+    """Return the step that will serve, and the losses on `ids`: in float32 and of that step."""
+    stored = stored_precision(half_precision(weights))
     fp32 = OnnxStep(build_fp32_graph(model, weights), model, rows=LANES, threads=threads)
     int8 = OnnxStep(build_int8_graph(model, stored), model, rows=LANES, threads=threads)
     losses = {
@@ -108,14 +99,15 @@ def _losses(
 
 
 def release_best(corpus: Corpus, run: Path, *, title: str = "", threads: int = 2) -> Version:
-    """Write the snapshot of `run` with the lowest validation loss as a version under `run`/versions and return it.
+    """Write the snapshot of `run` with the lowest validation loss as a version and return it.
 
-    A version that is there already is returned as it is. Raises ReleaseError or CheckpointError.
+    It goes to a folder below `run`/versions. A version that exists already is returned as it is.
+    Raises ReleaseError or VersionError.
     """
-    rows = read_history(run)
+    rows = read_measurements(run)
     if not rows:
         raise ReleaseError(f"{run} has no snapshot yet; one is kept at each validation")
-    chars = min(rows, key=lambda row: row.validation_nats_per_char).chars
+    chars = best(rows).chars
     folder = run / "versions" / f"{chars:012d}"
     if (folder / "model.json").exists():
         return read_version(folder)
@@ -126,9 +118,11 @@ def release_best(corpus: Corpus, run: Path, *, title: str = "", threads: int = 2
 
 def _read_config(run: Path) -> TrainConfig:
     try:
-        return TrainConfig(**json.loads((run / "config.json").read_text()))
+        return TrainConfig(**strict_json.parse((run / "config.json").read_bytes()))
     except FileNotFoundError:
         raise ReleaseError(f"{run} holds no training run: it has no config.json") from None
+    except (ValueError, TypeError) as error:
+        raise ReleaseError(f"{run / 'config.json'} is damaged ({error})") from None
 
 
 def _nearest_snapshot(run: Path, chars: int) -> Path:
@@ -138,20 +132,12 @@ def _nearest_snapshot(run: Path, chars: int) -> Path:
     return min(snapshots, key=lambda path: abs(int(path.stem) - chars))
 
 
-def _metrics_until(path: Path, chars: int) -> tuple[list[list[str]], list[str]]:
-    """Return the rows of metrics.csv up to `chars` characters, and its header."""
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    kept = [row for row in rows if int(row[0]) <= chars]
+def _measurements_until(run: Path, chars: int) -> list[Measurement]:
+    """Return the measurements of the first `chars` characters; at least one."""
+    kept = [row for row in read_measurements(run) if row.chars <= chars]
     if not kept:
-        raise ReleaseError(f"{path} says nothing of the first {chars:,} characters")
-    return kept, header
-
-
-def _csv(rows: list[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        raise ReleaseError(f"{run / FILE} says nothing of the first {chars:,} characters")
+    return kept
 
 
 def _training(config: TrainConfig, corpus: Corpus, run: Path) -> dict[str, Any]:
@@ -165,7 +151,10 @@ def _training(config: TrainConfig, corpus: Corpus, run: Path) -> dict[str, Any]:
 
 
 def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
-    """Return continuations of each prompt that the model can read at each temperature, as a text for people."""
+    """Return a text for people: continuations of each prompt at each temperature.
+
+    Prompts with characters that the model does not know are left out.
+    """
     parts = []
     prompts = [prompt for prompt in SAMPLE_PROMPTS if not vocabulary.unknown_characters(prompt)]
     for temperature in SAMPLE_TEMPERATURES:
@@ -173,6 +162,7 @@ def write_samples(step: OnnxStep, vocabulary: Vocabulary) -> str:
             sampling = Sampling(length=SAMPLE_CHARS, seed=1, temperature=temperature)
             text = generate(step, vocabulary, Request(prompt, sampling)).text
             parts.append(
-                f"=== temperature {temperature}, seed {sampling.seed}, prompt {prompt!r}\n\n{prompt}{text}\n"
+                f"=== temperature {temperature}, seed {sampling.seed}, prompt {prompt!r}\n\n"
+                f"{prompt}{text}\n"
             )
     return "\n".join(parts)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ml.engine.engine import Request, load_step
 from ml.engine.offline import generate
+from ml.engine.stream import Request
 from ml.sampling import Sampling
+from ml.versions.load import load_step
 from ml.versions.version import read_version
 from tests.faults.watcher import Watcher
 from tests.stack import EVERYTHING, Stack, wait_until

@@ -12,7 +12,7 @@ import pytest
 
 from generator.models import ModelVersion
 from generator.versions.files import NEVER, _alone, _sentence, version_folder
-from ml.versions.registry import RegistryError, VersionRefused
+from ml.versions.errors import RegistryError, VersionRefused
 
 HOLD = """
 import fcntl, sys

@@ -14,7 +14,9 @@ from hypothesis import settings
 from ml.config import ModelConfig
 from ml.engine.engine import Engine
 from ml.engine.step import OnnxStep
-from ml.versions.version import Version, parameter_shapes, read_step_graph, write_version
+from ml.versions.load import start_engine
+from ml.versions.version import Version, parameter_shapes, read_step_graph
+from ml.versions.write import write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 
 settings.register_profile(
@@ -78,7 +80,7 @@ def make_engine(version: Version) -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
     def make(**options: object) -> Engine:
-        engines.append(Engine(version, **{"threads": 1, **options}))  # type: ignore[arg-type]
+        engines.append(start_engine(version, **{"threads": 1, **options}))  # type: ignore[arg-type]
         return engines[-1]
 
     yield make

@@ -21,8 +21,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ml.versions.errors import VersionError
 from ml.versions.registry import Registry
-from ml.versions.version import CheckpointError, Version
+from ml.versions.version import Version
 from ml.vocabulary import UNKNOWN
 from tests.ml.conftest import SYMBOLS
 from tests.ml.test_version import WEIGHTS, edit_meta, replace_file
@@ -31,23 +32,23 @@ Tamper = Callable[[Path], object]
 GRAPH = "step.onnx"
 GROWTH = 16 * 1024  # KiB
 
-# Lets folders in as ml/versions/registry.py and ml/engine/cache.py do, and measures the highest
-# memory of the second.
+# Lets folders in as ml/versions/registry.py and a worker do, and measures the highest memory of the
+# second.
 DOOR = """
 import hashlib, json, re, sys
 from pathlib import Path
-from ml.versions.version import CheckpointError, check_step_graph, read_version
-from ml.engine.cache import EngineCache
+from ml.versions.errors import VersionError
+from ml.versions.graph import check_step_graph
+from ml.versions.load import load_engine
+from ml.versions.version import read_version
 
 def let_in(folder):
-    cache = EngineCache(size=1, max_streams=1, threads=1)
     try:
         check_step_graph(read_version(folder))
-        cache.get(folder, hashlib.sha256((folder / "model.json").read_bytes()).hexdigest())
-    except CheckpointError as error:
+        digest = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
+        load_engine(folder, digest, max_streams=1, threads=1).close()
+    except VersionError as error:
         return str(error)
-    finally:
-        cache.close()
     return ""
 
 def peak():
@@ -311,6 +312,6 @@ def test_the_bomb_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_no_graph_but_ours_is_registered(version_copy: Path, tmp_path: Path) -> None:
     graph(broadcast)(version_copy)
-    with pytest.raises(CheckpointError, match="not the graph"):
+    with pytest.raises(VersionError, match="not the graph"):
         Registry(f"sqlite:///{tmp_path}/none.db").register(version_copy)
     assert not (tmp_path / "none.db").exists()

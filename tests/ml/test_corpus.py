@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.cli import BOOKS, main
+from ml.cli import main
+from ml.cli.corpus import BOOKS
 from ml.data.corpus import (
     Corpus,
     CorpusError,

@@ -17,6 +17,7 @@ from ml.engine.engine import Engine, FinishReason, Request, Stream
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
 from ml.sampling import Sampling
+from ml.versions.load import start_engine
 from ml.versions.version import Version
 from ml.vocabulary import normalize
 from tests.ml.conftest import SYMBOLS
@@ -61,7 +62,7 @@ Engines = dict[tuple[int, int], Engine]
 def engines(version: Version) -> Iterator[Engines]:
     """Engines by rows and threads."""
     made = {
-        (rows, threads): Engine(version, max_streams=rows, threads=threads)
+        (rows, threads): start_engine(version, max_streams=rows, threads=threads)
         for rows in (1, 5, 64)
         for threads in (1, 2)
     }
@@ -341,7 +342,7 @@ def test_scoring_does_not_disturb_streams(
 
 
 def test_the_torch_step_serves(version: Version) -> None:
-    engine = Engine(version, max_streams=4, threads=1, step="torch")
+    engine = start_engine(version, max_streams=4, threads=1, step="torch")
     try:
         streams = finished(
             [engine.submit(Request("The ", Sampling(length=50, seed=seed))) for seed in range(3)]
@@ -353,4 +354,4 @@ def test_the_torch_step_serves(version: Version) -> None:
 
 def test_another_step_is_refused(version: Version) -> None:
     with pytest.raises(ValueError, match="jax"):
-        Engine(version, step="jax")
+        start_engine(version, step="jax")

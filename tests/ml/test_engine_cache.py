@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PosixPath
 from typing import Any
 
@@ -16,12 +17,15 @@ import pytest
 from ml.engine.cache import EngineCache
 from ml.engine.engine import FinishReason, Request
 from ml.sampling import Sampling
-from ml.versions.version import CheckpointError, Version
+from ml.versions.errors import VersionError
+from ml.versions.load import load_engine
+from ml.versions.version import Version
 from tests.ml.conftest import make_version
 from tests.ml.test_version import edit_meta
 
 LONG = Request("The ", Sampling(length=10_000_000, seed=1))
 SECONDS = 60
+LOAD = partial(load_engine, max_streams=4, threads=1)
 
 
 class SlowFolder(PosixPath):
@@ -50,7 +54,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> list[Version]:
 
 @pytest.fixture
 def cache() -> Iterator[EngineCache]:
-    cache = EngineCache(size=2, max_streams=4, threads=1)
+    cache = EngineCache(LOAD, size=2)
     yield cache
     cache.close()
 
@@ -104,7 +108,7 @@ def test_an_engine_with_streams_is_never_given_back(
 def test_another_version_than_asked_for_is_refused(
     cache: EngineCache, versions: list[Version]
 ) -> None:
-    with pytest.raises(CheckpointError, match="holds version"):
+    with pytest.raises(VersionError, match="holds version"):
         cache.get(versions[0].folder, versions[1].digest)
     assert cache.engines() == []
 
@@ -112,7 +116,7 @@ def test_another_version_than_asked_for_is_refused(
 def test_a_version_that_fails_can_be_asked_for_again(
     cache: EngineCache, version: Version, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="no version folder"):
+    with pytest.raises(VersionError, match="no version folder"):
         cache.get(tmp_path / "later", version.digest)
     shutil.copytree(version.folder, tmp_path / "later")
     assert cache.get(tmp_path / "later", version.digest).alive
@@ -126,7 +130,7 @@ def test_a_wrong_golden_text_is_refused(cache: EngineCache, version_copy: Path) 
     edit_meta(version_copy, spoil)
     digest = hashlib.sha256((version_copy / "model.json").read_bytes()).hexdigest()
     threads = threading.active_count()
-    with pytest.raises(CheckpointError, match="golden text differs at character 50"):
+    with pytest.raises(VersionError, match="golden text differs at character 50"):
         cache.get(version_copy, digest)
     assert threading.active_count() == threads
 
@@ -134,7 +138,7 @@ def test_a_wrong_golden_text_is_refused(cache: EngineCache, version_copy: Path) 
 def test_a_golden_text_out_of_range_is_refused(cache: EngineCache, version_copy: Path) -> None:
     edit_meta(version_copy, lambda meta: meta["golden"].update(seed=-1))
     digest = hashlib.sha256((version_copy / "model.json").read_bytes()).hexdigest()
-    with pytest.raises(CheckpointError, match="seed must be"):
+    with pytest.raises(VersionError, match="seed must be"):
         cache.get(version_copy, digest)
 
 
@@ -167,7 +171,7 @@ def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_
             0.2
         )  # for the second to wait for the first; should it come later, nothing is shown, but nothing fails
         missing.ready.set()
-        with pytest.raises(CheckpointError, match="no version folder"):
+        with pytest.raises(VersionError, match="no version folder"):
             first.result(SECONDS)
         engine = second.result(SECONDS)
     assert cache.engines() == [engine]
@@ -183,14 +187,14 @@ def test_a_load_that_fails_leaves_room_for_others(
     cache: EngineCache, versions: list[Version], tmp_path: Path
 ) -> None:
     engines = [cache.get(version.folder, version.digest) for version in versions[:2]]
-    with pytest.raises(CheckpointError):
+    with pytest.raises(VersionError):
         cache.get(tmp_path / "missing", versions[2].digest)
     assert cache.engines() == engines
 
 
 @pytest.mark.parametrize("end", ["drain", "close"])
 def test_an_engine_that_is_loaded_after_the_end_writes_nothing(version: Version, end: str) -> None:
-    cache = EngineCache(size=2, max_streams=4, threads=1)
+    cache = EngineCache(LOAD, size=2)
     slow = SlowFolder.at(version.folder)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(cache.get, slow, version.digest)

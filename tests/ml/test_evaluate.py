@@ -15,14 +15,14 @@ from ml.engine.offline import generate
 from ml.engine.scoring import total_nats
 from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
+from ml.measurements import read_measurements
 from ml.sampling import Sampling
-from ml.training.history import read_history
 from ml.training.trainer import Trainer
-from ml.versions.evaluate import EvaluationError, evaluate
+from ml.versions.evaluation import EvaluationError, Evaluator, evaluate
 from ml.versions.graph import build_fp32_graph
-from ml.versions.measure import Judge
 from ml.versions.release import release_best
-from ml.versions.version import Version, read_step_graph, read_version, read_weights
+from ml.versions.version import Version, read_step_graph, read_version
+from ml.versions.weights import read_weights
 from tests.ml.test_corpus import write_books
 from tests.ml.test_version import edit_meta
 
@@ -239,7 +239,7 @@ def test_evaluate_reads_the_validation_split_and_each_book(
     )
     Trainer(config, corpus, tmp_path / "run").run()
     version = release_best(corpus, tmp_path / "run", threads=1)
-    best = min(read_history(tmp_path / "run"), key=lambda row: row.validation_nats_per_char)
+    best = min(read_measurements(tmp_path / "run"), key=lambda row: row.validation_nats_per_char)
     assert version.metrics["chars"] == best.chars
     assert version.title == "2×16 after 0.0 M characters"
     assert release_best(corpus, tmp_path / "run").digest == version.digest
@@ -292,7 +292,7 @@ def test_evaluate_reads_the_validation_split_and_each_book(
     other = build(
         write_books(tmp_path / "foreign", {"1": "zzz the cat " * 500}), tmp_path / "other"
     )
-    translated = Judge(version, threads=1).corpus(other)
+    translated = Evaluator(version, threads=1).corpus(other)
     assert translated.unknown_chars == other.vocabulary.decode(other.validation).count("z")
 
 

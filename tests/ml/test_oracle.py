@@ -18,7 +18,8 @@ from ml.engine.step import OnnxStep
 from ml.engine.uniforms import uniforms
 from ml.sampling import Sampling
 from ml.versions.graph import build_int8_graph
-from ml.versions.version import Version, read_weights
+from ml.versions.version import Version
+from ml.versions.weights import read_weights
 from ml.vocabulary import UNKNOWN, Vocabulary, normalize
 from tests.ml import oracle
 from tests.ml.conftest import MODEL, SYMBOLS, random_weights

@@ -11,9 +11,16 @@ import pytest
 
 from ml.cli import main
 from ml.training.tracking import Tracker
-from ml.versions.artifacts import SourceError, check_server_source, local_artifacts, source_folder
-from ml.versions.registry import NAME, NotInRegistry, Registry, RegistryError, VersionRefused, _put
-from ml.versions.version import CheckpointError, Version, is_complete, read_version
+from ml.versions.artifacts import check_server_source, local_artifacts, source_folder
+from ml.versions.errors import (
+    NotInRegistry,
+    RegistryError,
+    SourceError,
+    VersionError,
+    VersionRefused,
+)
+from ml.versions.registry import NAME, Registry, _put
+from ml.versions.version import Version, is_complete, read_version
 from tests.ml.conftest import make_version
 from tests.ml.test_tracking import client
 from tests.ml.test_version import replace_file
@@ -138,7 +145,7 @@ def test_what_is_not_there_is_said_so_and_is_no_failure_of_the_registry(
         with pytest.raises(NotInRegistry, match=r"^version 9 is not in the registry$"):
             ask()
     shutil.rmtree(moved / "mlartifacts")
-    with pytest.raises(CheckpointError, match="there is no version folder"):
+    with pytest.raises(VersionError, match="there is no version folder"):
         registry.fetch(1, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
@@ -270,7 +277,7 @@ def test_links_and_devices_among_the_files_are_not_followed(moved: Path, tmp_pat
     (source,) = (moved / "mlartifacts").glob("*/artifacts/version")
     (source / "samples.txt").unlink()
     (source / "samples.txt").symlink_to("/dev/zero")
-    with pytest.raises(CheckpointError, match=r"samples\.txt is not a regular file"):
+    with pytest.raises(VersionError, match=r"samples\.txt is not a regular file"):
         Registry(uri(moved)).fetch(1, tmp_path / "x")
 
 
@@ -315,6 +322,6 @@ def test_losses_that_are_no_table_are_refused_before_anything_is_registered(
 ) -> None:
     version = make_version(tmp_path / "bad", seed=4)
     replace_file(version.folder, "metrics.csv", b"chars,validation_nats_per_char\nmany,few\n")
-    with pytest.raises(CheckpointError, match=r"metrics\.csv is not a table of losses"):
+    with pytest.raises(VersionError, match=r"metrics\.csv is not a table of losses"):
         Registry(uri(moved)).register(version.folder)
     assert len(list((moved / "mlartifacts").iterdir())) == 1

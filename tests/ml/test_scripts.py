@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from ml.data.corpus import Corpus, clean
-from ml.engine.engine import Engine, Request
+from ml.engine.engine import Request
 from ml.engine.offline import generate
 from ml.engine.step import OnnxStep
+from ml.measurements import read_measurements
 from ml.sampling import Sampling
-from ml.training.history import read_history
-from ml.versions.measure import Judge
-from ml.versions.version import Version, check_step_graph, read_step_graph
+from ml.versions.evaluation import Evaluator
+from ml.versions.graph import check_step_graph
+from ml.versions.load import start_engine
+from ml.versions.version import Version, read_step_graph
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 
 
@@ -38,9 +40,9 @@ def test_it_is_learned_and_measured(trained: tuple[str, Path, Version]) -> None:
     assert corpus.vocabulary.decode([*corpus.train, *corpus.validation]) == book
     assert (len(corpus.vocabulary) > 256) == (name == "chinese")
     assert (corpus.lost_share, corpus.left_out) == (0.0, "")
-    (row,) = read_history(folder / "run")
+    (row,) = read_measurements(folder / "run")
     assert row.validation_nats_per_char < 0.4 * math.log(len(corpus.vocabulary))
-    evaluated = Judge(version, threads=1).corpus(corpus)
+    evaluated = Evaluator(version, threads=1).corpus(corpus)
     assert evaluated.nats_per_char == pytest.approx(
         version.metrics["int8_validation_nats_per_char"], abs=1e-4
     )
@@ -56,7 +58,7 @@ def test_the_engine_writes_what_is_worked_out_alone(trained: tuple[str, Path, Ve
     ]
     step = OnnxStep(read_step_graph(version), version.model, rows=1, threads=1)
     expected = [generate(step, version.vocabulary, request) for request in requests]
-    engine = Engine(version, max_streams=4, threads=1)
+    engine = start_engine(version, max_streams=4, threads=1)
     try:
         streams = [engine.submit(request) for request in requests]
         assert all(stream.wait(60) for stream in streams)

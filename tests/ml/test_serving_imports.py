@@ -11,17 +11,21 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from ml.engine.engine import Request
+from functools import partial
 from ml.engine.cache import EngineCache
 from ml.sampling import Sampling
-import ml.versions.version, ml.engine.sampler, ml.engine.step
+from ml.versions.load import load_engine
+import ml.versions.errors, ml.versions.version, ml.engine.sampler, ml.engine.step
 
-cache = EngineCache(size=1, max_streams=4, threads=1, step="onnx")
+load = partial(load_engine, max_streams=4, threads=1, step="onnx")
+cache = EngineCache(load, size=1)
 engine = cache.get(Path(sys.argv[1]), sys.argv[2])
 stream = engine.submit(Request("The ", Sampling(length=100, seed=1)))
 assert stream.wait(60)
 engine.score("The cat")
 cache.close()
-print(len(stream.text), *sorted({"torch", "onnx", "mlflow", "django", "generator", "tqdm"} & set(sys.modules)))
+print(len(stream.text), *sorted({"torch", "onnx", "mlflow", "django", "generator", "tqdm"}
+            & set(sys.modules)))
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 from ml.cli import main
 from ml.config import TrainConfig
 from ml.data.corpus import Corpus, build
-from ml.training.history import Measurement, read_history
+from ml.measurements import Measurement, read_measurements
 from ml.training.tracking import EXPERIMENT, Tracker, git_revision
 from ml.training.trainer import Trainer
 from ml.versions.artifacts import local_artifacts, run_folder
@@ -97,7 +97,7 @@ def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
             for point in found.get_metric_history(logged.info.run_id, name)
         ]
 
-    rows = read_history(run)
+    rows = read_measurements(run)
     assert len(rows) == 2
     for name in (
         "validation_nats_per_char",
@@ -140,7 +140,7 @@ def test_what_a_server_missed_is_sent_when_the_run_goes_on(
         0
     ]
     history = found.get_metric_history(logged.info.run_id, "validation_nats_per_char")
-    assert [point.step for point in history] == [row.chars for row in read_history(tmp_path)]
+    assert [point.step for point in history] == [row.chars for row in read_measurements(tmp_path)]
 
 
 def test_a_server_that_goes_away_does_not_stop_the_training(

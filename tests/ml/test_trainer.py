@@ -21,10 +21,12 @@ from torch.nn import functional
 from ml.cli import main
 from ml.config import ModelConfig, TrainConfig, TrainingError
 from ml.data.corpus import Corpus, build
+from ml.measurements import read_measurements
 from ml.training.batches import CHUNK, Batches
-from ml.training.history import read_history
 from ml.training.model import CharRNN
-from ml.training.trainer import Trainer, learning_rate_at, validation_loss
+from ml.training.schedule import learning_rate_at
+from ml.training.trainer import Trainer
+from ml.training.validation import validation_loss
 from ml.vocabulary import UNKNOWN, Vocabulary
 
 CONFIG = TrainConfig(
@@ -98,7 +100,7 @@ def test_a_cut_run_measures_the_same(corpus: Corpus, tmp_path: Path) -> None:
     for _ in range(3):  # lost again, as by a kill
         first._losses.append(first.train_step())
     Trainer(CONFIG, corpus, tmp_path / "cut").run()
-    whole, cut = (read_history(tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (read_measurements(tmp_path / name) for name in ("whole", "cut"))
     same = ("chars", "train_nats_per_char", "validation_nats_per_char", "learning_rate")
     assert [[getattr(row, name) for name in same] for row in cut] == [
         [getattr(row, name) for name in same] for row in whole

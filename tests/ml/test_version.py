@@ -18,17 +18,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ml.config import ModelConfig
-from ml.engine.engine import Engine
-from ml.versions.graph import build_int8_graph
-from ml.versions.version import (
-    CheckpointError,
-    check_step_graph,
-    check_weights,
-    read_step_graph,
-    read_version,
-    read_weights,
-    write_version,
-)
+from ml.versions.errors import VersionError
+from ml.versions.graph import build_int8_graph, check_step_graph
+from ml.versions.load import start_engine
+from ml.versions.version import read_step_graph, read_version
+from ml.versions.weights import check_weights, read_weights
+from ml.versions.write import write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 from tests.ml.conftest import MODEL, SYMBOLS, make_version, random_weights
 
@@ -59,8 +54,8 @@ def replace_weights(folder: Path, change: Callable[[dict[str, Any]], object]) ->
 
 def refuses(folder: Path, reason: str) -> None:
     """Opening and starting an engine must fail with one sentence that says `reason`."""
-    with pytest.raises(CheckpointError, match=reason) as caught:
-        Engine(read_version(folder), threads=1)
+    with pytest.raises(VersionError, match=reason) as caught:
+        start_engine(read_version(folder), threads=1)
     assert "\n" not in str(caught.value)
 
 
@@ -86,7 +81,7 @@ def test_the_step_graph_is_made_of_the_stored_weights(version_copy: Path) -> Non
 
 
 def test_a_version_is_written_once(version_copy: Path) -> None:
-    with pytest.raises(CheckpointError, match="not empty"):
+    with pytest.raises(VersionError, match="not empty"):
         make_version(version_copy)
 
 
@@ -94,7 +89,7 @@ def test_weights_that_float16_cannot_hold_are_not_written(tmp_path: Path) -> Non
     weights = random_weights(MODEL)
     for value in (np.nan, 1e6):
         weights["linear.bias"][0] = value
-        with pytest.raises(CheckpointError, match=r"linear\.bias"), np.errstate(over="ignore"):
+        with pytest.raises(VersionError, match=r"linear\.bias"), np.errstate(over="ignore"):
             write_version(
                 tmp_path / str(value),
                 weights=weights,
@@ -148,8 +143,8 @@ def test_a_truncated_file_is_refused(version_copy: Path) -> None:
 def test_a_file_that_changes_after_it_was_checked_is_refused(version_copy: Path) -> None:
     version = read_version(version_copy)
     (version_copy / "step.onnx").write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match=r"step\.onnx"):
-        Engine(version, threads=1)
+    with pytest.raises(VersionError, match=r"step\.onnx"):
+        start_engine(version, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -291,5 +286,5 @@ def test_checking_weights_holds_one_tensor_at_a_time(tmp_path: Path) -> None:
 def test_a_graph_that_this_release_would_not_make_is_not_let_in(version_copy: Path) -> None:
     check_step_graph(read_version(version_copy))
     replace_weights(version_copy, lambda tensors: tensors["linear.bias"].__setitem__(0, 0.5))
-    with pytest.raises(CheckpointError, match="not the graph"):
+    with pytest.raises(VersionError, match="not the graph"):
         check_step_graph(read_version(version_copy))

@@ -14,12 +14,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from generator.versions.registry import register_bundled
-        from ml.versions.registry import RegistryError
-        from ml.versions.version import CheckpointError
+        from ml.versions.errors import RegistryError, VersionError
 
         try:
             titles = register_bundled()
-        except (CheckpointError, RegistryError) as error:
+        except (VersionError, RegistryError) as error:
             raise CommandError(str(error)) from error
         for title in titles:
             self.stdout.write(f"registered: {title}")
