@@ -1,4 +1,4 @@
-"""Where a run computes, and whether that place can do what the run asks of it."""
+"""The device that a run trains on, and whether it can train in the precision asked for."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ def find_device(name: str) -> torch.device:
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise TrainingError if `device` cannot train in `precision`. Draws random numbers.
 
-    A model of one unit makes the products that training will need: which processors can is up to
-    the library that makes them, and neither a processor's name nor its flags say what that library
-    was built for or told to use.
+    A model of one unit is tried out. Whether it works depends on the library that multiplies:
+    neither a processor's name nor its flags say what that was built for or told to use.
     """
     if precision == "fp32":
         return

@@ -199,7 +199,7 @@ class Tracker:
 
 
 def git_revision() -> str:
-    """Return the commit of this code, or "unknown"; "-dirty" follows it for uncommitted changes."""
+    """Return the commit of this code, with "-dirty" for uncommitted changes, or "unknown"."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         result = subprocess.run(

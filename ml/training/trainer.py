@@ -231,7 +231,7 @@ class Trainer:
         return generate(step, self.corpus.vocabulary, Request("", sampling)).text
 
     def save(self) -> None:
-        """Write the resume point; the old one is replaced only when the new one is complete."""
+        """Write the resume point; the old one stays until the new one is complete."""
         at = Position(self.step, self.seconds, self.state, self._losses)
         save_point(self._resume_path, self.model, self.optimizer, at, self.corpus.digest)
 

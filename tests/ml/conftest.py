@@ -19,9 +19,8 @@ from ml.versions.version import Version, parameter_shapes, read_step_graph
 from ml.versions.write import write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 
-settings.register_profile(
-    "ml", deadline=None, derandomize=True
-)  # the same examples on every machine; no timings
+# The same examples on every machine, and no timings.
+settings.register_profile("ml", deadline=None, derandomize=True)
 settings.load_profile("ml")
 
 SYMBOLS = UNKNOWN + "\n !'.,ABCDETHNabcdefghiklmnorstuwy"

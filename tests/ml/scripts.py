@@ -47,13 +47,16 @@ def write_script(folder: Path, name: str) -> Path:
 
 
 def train_version(source: Path, folder: Path) -> Version:
-    """Train a tiny model on the texts in `source`, side by side, and return the version of it; all files lie in `folder`."""
+    """Train a tiny model on the texts in `source`, side by side, and return its version.
+
+    All files lie in `folder`.
+    """
     corpus = build(source, folder / "corpus")
     lanes = len(corpus.books)
     chars = lanes * 32 * 512
     config = TrainConfig(
-        hidden_size=64, num_layers=1, batch_size=lanes, sequence_length=32, max_chars=chars, validate_every=chars,
-        warmup_steps=10, learning_rate=2e-2,
+        hidden_size=64, num_layers=1, batch_size=lanes, sequence_length=32,
+        max_chars=chars, validate_every=chars, warmup_steps=10, learning_rate=2e-2,
         validation_chars=500, sample_chars=40, threads=1, device="cpu",
     )  # fmt: skip
     Trainer(config, corpus, folder / "run").run()

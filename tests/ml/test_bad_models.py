@@ -1,8 +1,8 @@
-"""Model versions that must not be let in: each is refused with a sentence, nothing is executed, and next to no memory is taken.
+"""Versions that must not be let in: each is refused with a sentence and at no cost.
 
-A case is a folder that was tampered with as somebody would who can write to the registry: files,
-sizes and hashes agree wherever the case is not about them. A process of its own lets it in as the
-product does, first a good version and then the bad one.
+Nothing of it is executed, and next to no memory is taken. A case is a folder that was tampered
+with (tampering.py). A separate process lets in first a good version and then the bad one, as the
+product does.
 """
 
 from __future__ import annotations
@@ -12,27 +12,42 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from ml.versions.errors import VersionError
 from ml.versions.registry import Registry
 from ml.versions.version import Version
 from ml.vocabulary import UNKNOWN
 from tests.ml.conftest import SYMBOLS
-from tests.ml.test_version import WEIGHTS, edit_meta, replace_file
+from tests.ml.tampering import (
+    GRAPH,
+    WEIGHTS,
+    Tamper,
+    allocate,
+    architecture,
+    broadcast,
+    description,
+    files,
+    graph,
+    header,
+    huge_file,
+    link,
+    one_more_file,
+    overlap_in_place,
+    read_file,
+    replace_file,
+    replace_text,
+    title,
+    vocabulary,
+    weights,
+)
 
-Tamper = Callable[[Path], object]
-GRAPH = "step.onnx"
 GROWTH = 16 * 1024  # KiB
 
-# Lets folders in as ml/versions/registry.py and a worker do, and measures the highest memory of the
+# Lets in two folders, as registry.py and a worker do, and measures the peak memory of the
 # second.
 DOOR = """
 import hashlib, json, re, sys
@@ -55,7 +70,7 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 good = let_in(Path(sys.argv[1]))
-Path("/proc/self/clear_refs").write_text("5")  # the highest mark starts again from what is held now
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
 before = peak()
 said = let_in(Path(sys.argv[2]))
 print(json.dumps({"good": good, "said": said, "grew": peak() - before}))
@@ -70,130 +85,6 @@ class Bomb:
 
 
 EVIL = "from pathlib import Path\nPath('exploded').touch()\n"
-
-
-def one_more_file(to: str) -> Tamper:
-    """Name a further file in model.json, with a hash that would fit."""
-    return lambda folder: edit_meta(
-        folder, lambda meta: meta["files"].update({to: meta["files"][GRAPH]})
-    )
-
-
-def architecture(**changes: Any) -> Tamper:
-    return lambda folder: edit_meta(folder, lambda meta: meta["architecture"].update(changes))
-
-
-def vocabulary(symbols: Any) -> Tamper:
-    return lambda folder: edit_meta(folder, lambda meta: meta.update(vocabulary=symbols))
-
-
-def title(text: str) -> Tamper:
-    return lambda folder: edit_meta(folder, lambda meta: meta.update(title=text))
-
-
-def replace_text(folder: Path, old: str, new: str) -> None:
-    before = (folder / "model.json").read_text()
-    assert old in before
-    (folder / "model.json").write_text(before.replace(old, new))
-
-
-def weights(content: bytes) -> Tamper:
-    return lambda folder: replace_file(folder, WEIGHTS, content)
-
-
-def header(*tensors: tuple[int, int, int]) -> bytes:
-    """A safetensors file with 16 bytes of data and these tensors: elements, begin, end."""
-    entries = {
-        f"t{index}": {"dtype": "F16", "shape": [elements], "data_offsets": [begin, end]}
-        for index, (elements, begin, end) in enumerate(tensors)
-    }
-    raw = json.dumps(entries).encode()
-    return len(raw).to_bytes(8, "little") + raw + bytes(16)
-
-
-def overlap_in_place(folder: Path) -> None:
-    """Let two tensors of the right names and shapes share their bytes."""
-    raw = (folder / WEIGHTS).read_bytes()
-    size = int.from_bytes(raw[:8], "little")
-    entries = json.loads(raw[8 : 8 + size])
-    entries["lstm.bias_hh_l0"]["data_offsets"] = entries["lstm.bias_ih_l0"]["data_offsets"]
-    changed = json.dumps(entries).encode()
-    replace_file(folder, WEIGHTS, len(changed).to_bytes(8, "little") + changed + raw[8 + size :])
-
-
-def files(**contents: str) -> Tamper:
-    def add(folder: Path) -> None:
-        for name, content in contents.items():
-            (folder / name.replace("_dot_", ".")).write_text(content)
-
-    return add
-
-
-def link(folder: Path) -> None:
-    outside = folder.parent / "outside"
-    (folder / WEIGHTS).rename(outside)
-    (folder / WEIGHTS).symlink_to(outside)
-
-
-def description(content: bytes) -> Tamper:
-    return lambda folder: (folder / "model.json").write_bytes(content)
-
-
-def huge_file(name: str) -> Tamper:
-    def grow(folder: Path) -> None:
-        os.truncate(folder / name, 10**10)  # sparse
-        if name != "model.json":
-            edit_meta(folder, lambda meta: meta["files"][name].update(bytes=10**10))
-
-    return grow
-
-
-def graph(change: Callable[[Any], object]) -> Tamper:
-    """Change the step graph, which keeps its inputs and outputs."""
-
-    def tamper(folder: Path) -> None:
-        model = onnx.load_model_from_string((folder / GRAPH).read_bytes())
-        change(model)
-        replace_file(folder, GRAPH, model.SerializeToString())
-
-    return tamper
-
-
-def add_to_logits(model: Any, name: str) -> None:
-    """Add the largest value of a tensor to the logits."""
-    for node in model.graph.node:
-        node.output[:] = [
-            "honest_logits" if output == "logits" else output for output in node.output
-        ]
-    model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
-    model.graph.node.append(helper.make_node("Add", ["honest_logits", "largest"], ["logits"]))
-
-
-def allocate(model: Any) -> None:
-    """Make 4 GB of one number."""
-    model.graph.initializer.append(numpy_helper.from_array(np.array([10**9], np.int64), "size"))
-    model.graph.node.append(helper.make_node("ConstantOfShape", ["size"], ["room"]))
-    add_to_logits(model, "room")
-
-
-def broadcast(model: Any) -> None:
-    """Make 3.6 GB of two small vectors."""
-    for name, shape in (("column", (30_000, 1)), ("row", (1, 30_000))):
-        model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
-    model.graph.node.append(helper.make_node("Add", ["column", "row"], ["room"]))
-    add_to_logits(model, "room")
-
-
-def read_file(location: str) -> Callable[[Any], object]:
-    def change(model: Any) -> None:
-        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "hidden_scale")
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", "0"), ("length", "4")):
-            entry = tensor.external_data.add()
-            entry.key, entry.value = key, value
-
-    return change
 
 
 # name → what is done to a good version → what the sentence says
@@ -304,7 +195,9 @@ def test_it_is_refused_with_a_sentence(version: Version, version_copy: Path, nam
     ]
 
 
-def test_the_bomb_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exploding_pickle_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     pickle.loads(pickle.dumps(Bomb()))
     assert (tmp_path / "exploded").exists()

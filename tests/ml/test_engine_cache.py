@@ -21,7 +21,7 @@ from ml.versions.errors import VersionError
 from ml.versions.load import load_engine
 from ml.versions.version import Version
 from tests.ml.conftest import make_version
-from tests.ml.test_version import edit_meta
+from tests.ml.tampering import edit_meta
 
 LONG = Request("The ", Sampling(length=10_000_000, seed=1))
 SECONDS = 60
@@ -74,7 +74,9 @@ def test_the_folder_is_not_needed_once_loaded(
     assert cache.get(version_copy, version.digest) is engine
 
 
-def test_the_least_recently_used_is_given_back(cache: EngineCache, versions: list[Version]) -> None:
+def test_the_least_recently_used_engine_is_released(
+    cache: EngineCache, versions: list[Version]
+) -> None:
     first, second = (cache.get(version.folder, version.digest) for version in versions[:2])
     cache.get(versions[0].folder, versions[0].digest)
     third = cache.get(versions[2].folder, versions[2].digest)
@@ -82,7 +84,7 @@ def test_the_least_recently_used_is_given_back(cache: EngineCache, versions: lis
     assert not second.alive
 
 
-def test_an_engine_given_back_leaves_no_memory(cache: EngineCache, versions: list[Version]) -> None:
+def test_a_released_engine_leaves_no_memory(cache: EngineCache, versions: list[Version]) -> None:
     engine = weakref.ref(cache.get(versions[0].folder, versions[0].digest))
     session = weakref.ref(engine()._step._sessions[0])  # type: ignore[union-attr]
     for version in versions[1:3]:
@@ -92,7 +94,7 @@ def test_an_engine_given_back_leaves_no_memory(cache: EngineCache, versions: lis
     assert session() is None
 
 
-def test_an_engine_with_streams_is_never_given_back(
+def test_an_engine_with_streams_is_never_released(
     cache: EngineCache, versions: list[Version]
 ) -> None:
     busy = [cache.get(version.folder, version.digest) for version in versions[:2]]
@@ -105,7 +107,7 @@ def test_an_engine_with_streams_is_never_given_back(
         stream.wait(SECONDS)
 
 
-def test_another_version_than_asked_for_is_refused(
+def test_a_folder_with_another_version_is_refused(
     cache: EngineCache, versions: list[Version]
 ) -> None:
     with pytest.raises(VersionError, match="holds version"):
@@ -113,7 +115,7 @@ def test_another_version_than_asked_for_is_refused(
     assert cache.engines() == []
 
 
-def test_a_version_that_fails_can_be_asked_for_again(
+def test_a_version_that_failed_can_be_loaded_again(
     cache: EngineCache, version: Version, tmp_path: Path
 ) -> None:
     with pytest.raises(VersionError, match="no version folder"):
@@ -159,7 +161,7 @@ def test_a_dead_engine_is_replaced(cache: EngineCache, version: Version) -> None
     assert cache.get(version.folder, version.digest).alive
 
 
-def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_closed(
+def test_an_engine_that_loads_after_a_failed_load_is_drained_and_closed(
     cache: EngineCache, version: Version, tmp_path: Path
 ) -> None:
     missing = SlowFolder.at(tmp_path / "missing")
@@ -167,9 +169,8 @@ def test_an_engine_whose_load_failed_while_another_waited_for_it_is_drained_and_
         first = pool.submit(cache.get, missing, version.digest)
         assert missing.asked.wait(SECONDS)
         second = pool.submit(cache.get, version.folder, version.digest)
-        time.sleep(
-            0.2
-        )  # for the second to wait for the first; should it come later, nothing is shown, but nothing fails
+        # Let the second wait for the first. If it comes later, this shows nothing but fails nothing.
+        time.sleep(0.2)
         missing.ready.set()
         with pytest.raises(VersionError, match="no version folder"):
             first.result(SECONDS)

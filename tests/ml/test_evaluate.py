@@ -23,8 +23,8 @@ from ml.versions.graph import build_fp32_graph
 from ml.versions.release import release_best
 from ml.versions.version import Version, read_step_graph, read_version
 from ml.versions.weights import read_weights
+from tests.ml.tampering import edit_meta
 from tests.ml.test_corpus import write_books
-from tests.ml.test_version import edit_meta
 
 
 def text_ids(version: Version, step: OnnxStep, length: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_a_short_text_is_scored_exactly(version: Version, step: OnnxStep) -> Non
     assert (result.chars, result.unknown_chars) == (500, 1)
 
 
-def test_lanes_change_next_to_nothing(version: Version, step: OnnxStep) -> None:
+def test_lanes_hardly_change_the_loss(version: Version, step: OnnxStep) -> None:
     ids = text_ids(version, step, 6_001)
     one, many = (evaluate(step.fork(4), version.vocabulary, ids, lanes=lanes) for lanes in (1, 4))
     assert many.nats_per_char == pytest.approx(one.nats_per_char, abs=2e-3)
@@ -52,7 +52,7 @@ def test_lanes_change_next_to_nothing(version: Version, step: OnnxStep) -> None:
 
 
 def test_int8_loses_little_of_fp32(version: Version, step: OnnxStep) -> None:
-    """The bound for a trained model is 0.005; this one has random weights, which are harder to round."""
+    """A trained model keeps within 0.005; random weights, as here, are harder to round."""
     ids = text_ids(version, step, 4_000)
     graphs = (read_step_graph(version), build_fp32_graph(version.model, read_weights(version)))
     int8, fp32 = (
@@ -91,10 +91,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def export(corpus: Path, run: Path, out: Path, chars: int) -> None:
-    main([
-        "export", "--corpus", str(corpus), "--run", str(run), "--chars", str(chars), "--out", str(out),
-        "--title", "2x16", "--validation-chars", "3000", "--threads", "1",
-    ])  # fmt: skip
+    folders = ("--corpus", str(corpus), "--run", str(run), "--out", str(out))
+    options = ("--chars", str(chars), "--title", "2x16", "--validation-chars", "3000")
+    main(["export", *folders, *options, "--threads", "1"])
+
+
+def run_evaluate(version: Path, *options: str) -> None:
+    main(["evaluate", "--model", str(version), "--threads", "1", *options])
 
 
 def test_export_makes_a_version_of_the_nearest_snapshot(
@@ -121,18 +124,11 @@ def test_evaluate_prints_json(
     (tmp_path / "text.txt").write_text(
         "the cat sat\r\non a \u201cmat\u201d \u2603", encoding="utf-8"
     )
-    command = [
-        "evaluate",
-        "--model",
-        str(tmp_path / "v"),
-        "--text",
-        str(tmp_path / "text.txt"),
-        "--raw",
-    ]
+    raw = ("--raw", "--text", str(tmp_path / "text.txt"))
     capsys.readouterr()
     results = {}
     for precision in ("int8", "fp32"):
-        main([*command, "--json", "--precision", precision])
+        run_evaluate(tmp_path / "v", *raw, "--json", "--precision", precision)
         results[precision] = json.loads(capsys.readouterr().out)
     assert results["int8"].keys() == {
         "read_as",
@@ -146,7 +142,7 @@ def test_evaluate_prints_json(
     assert results["int8"]["nats_per_char"] == pytest.approx(
         results["fp32"]["nats_per_char"], abs=0.02
     )
-    main(command)
+    run_evaluate(tmp_path / "v", *raw)
     assert "bits_per_char: " in capsys.readouterr().out
 
 
@@ -158,8 +154,8 @@ GUTENBERG = """The Project Gutenberg eBook of Cats
 *** END OF THE PROJECT GUTENBERG EBOOK CATS ***
 Terms of use follow.
 """
-# How a text is read. None is a version of before it was recorded what was done to the texts of its
-# corpus.
+# How a text is read. None is a version that does not say how the texts of its corpus were cleaned,
+# as old ones do not.
 JOINED, KEPT = "cleaned, wrapped lines joined", "cleaned, wrapped lines kept"
 
 
@@ -170,9 +166,8 @@ def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
     words = (
         np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat."], 9_000).tolist()
     )
-    lines = [
-        " ".join(words[at : at + 15]) for at in range(0, len(words), 15)
-    ]  # as wide as an editor's column
+    # Lines as wide as an editor's column.
+    lines = [" ".join(words[at : at + 15]) for at in range(0, len(words), 15)]
     source = write_books(tmp_path / "books", {"1": GUTENBERG.format("\n".join(lines))})
     corpus = build(source, tmp_path / "corpus", join_lines=not keep_lines)
     config = TrainConfig(
@@ -190,7 +185,7 @@ def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
         edit_meta(version.folder, lambda meta: meta["training"].pop("join_lines"))
 
     def evaluated(*options: str) -> str:
-        main(["evaluate", "--model", str(version.folder), "--threads", "1", *options])
+        run_evaluate(version.folder, *options)
         return capsys.readouterr().out
 
     capsys.readouterr()
@@ -205,7 +200,7 @@ def test_a_text_is_cleaned_as_the_corpus_of_the_version_was(
     )
     assert raw["chars"] == len((source / "1.txt").read_text())
     assert raw["unknown_chars"] > 100
-    Path(book).write_text("\n".join(lines))  # with nothing to take away but the breaks of the lines
+    Path(book).write_text("\n".join(lines))  # cleaning only joins its lines
     alone = json.loads(evaluated("--json", "--text", book))
     assert (alone["chars"], alone["nats_per_char"]) == (cleaned["chars"], cleaned["nats_per_char"])
     assert f"read_as: {read_as}\n" in evaluated("--text", book)
@@ -246,18 +241,7 @@ def test_evaluate_reads_the_validation_split_and_each_book(
 
     def evaluated(*options: str) -> dict[str, Any]:
         capsys.readouterr()
-        main(
-            [
-                "evaluate",
-                "--model",
-                str(version.folder),
-                "--corpus",
-                str(tmp_path / "corpus"),
-                "--threads",
-                "1",
-                *options,
-            ]
-        )
+        run_evaluate(version.folder, "--corpus", str(tmp_path / "corpus"), *options)
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
         return result
 
@@ -272,21 +256,9 @@ def test_evaluate_reads_the_validation_split_and_each_book(
     ]
     mean = sum(book["nats_per_char"] * book["chars"] for book in books["books"]) / books["chars"]
     assert books["nats_per_char"] == pytest.approx(mean, abs=1e-5)
-    assert (
-        books["books"][1]["nats_per_char"] > books["books"][0]["nats_per_char"]
-    )  # few dogs were seen
-    main(
-        [
-            "evaluate",
-            "--model",
-            str(version.folder),
-            "--corpus",
-            str(tmp_path / "corpus"),
-            "--per-book",
-            "--threads",
-            "1",
-        ]
-    )
+    # Few dogs were seen.
+    assert books["books"][1]["nats_per_char"] > books["books"][0]["nats_per_char"]
+    run_evaluate(version.folder, "--corpus", str(tmp_path / "corpus"), "--per-book")
     assert "characters  Title 2" in capsys.readouterr().out
 
     other = build(
@@ -300,15 +272,15 @@ def test_evaluate_reads_the_validation_split_and_each_book(
     ("raw", "reason"),
     [(b"", "is empty"), (b"\xff\xfe", "is not UTF-8 text"), (b"a\0b", "NUL characters")],
 )
-def test_what_is_no_text_is_refused(
+def test_a_file_that_is_not_text_is_refused(
     version: Version, tmp_path: Path, raw: bytes, reason: str
 ) -> None:
     (tmp_path / "text.txt").write_bytes(raw)
     with pytest.raises(SystemExit, match=rf"^error: .*text\.txt.* {reason}"):
-        main(["evaluate", "--model", str(version.folder), "--text", str(tmp_path / "text.txt")])
+        run_evaluate(version.folder, "--text", str(tmp_path / "text.txt"))
 
 
-def test_what_is_missing_is_said_in_a_sentence(
+def test_a_missing_file_is_one_sentence(
     run: tuple[Path, Path], version: Version, tmp_path: Path
 ) -> None:
     nowhere = tmp_path / "nowhere"
@@ -316,4 +288,4 @@ def test_what_is_missing_is_said_in_a_sentence(
         export(run[0], nowhere, tmp_path / "v", 1)
     for model, text in ((nowhere, version.folder / "samples.txt"), (version.folder, nowhere)):
         with pytest.raises(SystemExit, match=r"^error: .*nowhere"):
-            main(["evaluate", "--model", str(model), "--text", str(text)])
+            run_evaluate(model, "--text", str(text))

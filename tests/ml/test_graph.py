@@ -74,7 +74,7 @@ def test_the_int8_graph_stays_close_to_the_fp32_graph(model: ModelConfig) -> Non
 
 
 def test_the_sums_are_those_of_int64_even_at_the_extremes() -> None:
-    """All activations 0 or 255 and all weights ±63: what saturates a pair of products in int16, saturates here."""
+    """All activations are 0 or 255 and all weights ±63: any saturation in int16 would show."""
     generator = np.random.default_rng(0)
     for rows, depth, columns in ((1, 1024, 64), (3, 512, 93), (64, 1024, 48), (5, 17, 5)):
         activations = generator.choice(np.array([0, 255], np.uint8), (rows, depth))
@@ -151,6 +151,5 @@ def test_quantized_columns_are_within_half_a_step() -> None:
     values, scale = quantize_columns(matrix, WEIGHT_LIMIT)
     assert np.abs(values).max() <= WEIGHT_LIMIT
     error = np.abs(values * scale.astype(np.float32) - matrix)
-    assert (
-        error <= 0.55 * scale.astype(np.float32)
-    ).all()  # 0.5, and a little as the scale itself is rounded
+    # Half a step, and a little more because the scale itself is rounded.
+    assert (error <= 0.55 * scale.astype(np.float32)).all()

@@ -12,12 +12,10 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "training.ipynb"
 
 
-@pytest.mark.timeout(
-    300
-)  # it trains: half a minute where nothing else runs, and several on an old processor that is busy
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # of the Jupyter packages; ours show up in the kernel
+# It trains: for half a minute on an idle machine, for several on an old one that is busy.
+@pytest.mark.timeout(300)
+# Warnings of the Jupyter packages; ours show up in the kernel.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_training_notebook_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,7 @@
-"""A text in any script trains, and its model writes it; Chinese and Japanese need more symbols than a byte can count."""
+"""A text in any script can be trained on and written.
+
+Chinese and Japanese need more symbols than a byte can count.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def trained(
     )
 
 
-def test_it_is_learned_and_measured(trained: tuple[str, Path, Version]) -> None:
+def test_a_script_is_learned_and_evaluated(trained: tuple[str, Path, Version]) -> None:
     name, folder, version = trained
     corpus = Corpus.open(folder / "corpus")
     book = clean((folder / "books" / f"{name}.txt").read_text(encoding="utf-8"))
@@ -49,7 +52,7 @@ def test_it_is_learned_and_measured(trained: tuple[str, Path, Version]) -> None:
     check_step_graph(version)
 
 
-def test_the_engine_writes_what_is_worked_out_alone(trained: tuple[str, Path, Version]) -> None:
+def test_the_engine_writes_the_offline_texts(trained: tuple[str, Path, Version]) -> None:
     name, _, version = trained
     words = SCRIPTS[name][:12]
     requests = [
@@ -71,7 +74,9 @@ def test_the_engine_writes_what_is_worked_out_alone(trained: tuple[str, Path, Ve
     assert version.vocabulary.unknown_characters(words) == ""
 
 
-def test_samples_begin_with_what_the_model_can_read(trained: tuple[str, Path, Version]) -> None:
+def test_samples_leave_out_prompts_that_the_model_cannot_read(
+    trained: tuple[str, Path, Version],
+) -> None:
     samples = (trained[2].folder / "samples.txt").read_text(encoding="utf-8")
     assert "dark and stormy" not in samples
     assert samples.count("=== temperature") == 3

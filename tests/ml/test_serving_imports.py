@@ -1,4 +1,7 @@
-"""The serving path loads no training stack and no web framework: memory and start-up time of every worker."""
+"""The serving path loads no training stack and no web framework.
+
+They would cost every worker memory and start-up time.
+"""
 
 from __future__ import annotations
 

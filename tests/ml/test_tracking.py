@@ -1,4 +1,7 @@
-"""Against a real MLflow database, in one file for all tests: the first use of a database takes seconds."""
+"""Training runs in a real MLflow database.
+
+All tests use the same file, as the first use of a database takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def command(corpus: Path, run: Path, *more: str) -> list[str]:
     return ["train", "--corpus", str(corpus), "--run", str(run), *flags, *more]
 
 
-def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
+def test_a_run_is_logged_continued_and_registered(
     uri: str,
     corpus: Path,
     tmp_path: Path,
@@ -126,13 +129,12 @@ def test_a_run_is_logged_goes_on_in_the_same_run_and_is_registered(
         main(["evaluate", "--model", "champion", "--corpus", str(corpus)])
 
 
-def test_what_a_server_missed_is_sent_when_the_run_goes_on(
+def test_a_continued_run_sends_what_the_server_missed(
     uri: str, corpus: Path, tmp_path: Path
 ) -> None:
     opened = Corpus.open(corpus)
-    Trainer(
-        dataclasses.replace(CONFIG, max_chars=128 * 100), opened, tmp_path
-    ).run()  # nothing of it is logged
+    # Nothing of this part is logged.
+    Trainer(dataclasses.replace(CONFIG, max_chars=128 * 100), opened, tmp_path).run()
     Trainer(CONFIG, opened, tmp_path, Tracker(uri, tmp_path)).run()
     found = client(uri)
     experiment = found.get_experiment_by_name(EXPERIMENT)
@@ -153,9 +155,8 @@ def test_a_server_that_goes_away_does_not_stop_the_training(
         tracker.validation(
             Measurement(chars, 1.0, 2.0, 3.0, 4.0, 5.0), {tmp_path / "mlflow.json": ""}
         )
-    assert (
-        capsys.readouterr().err.count("MLflow does not answer, training goes on") == 1
-    )  # it is asked once a minute
+    # It is asked once a minute.
+    assert capsys.readouterr().err.count("MLflow does not answer, training goes on") == 1
     client(uri).restore_run(tracker.run_id)
     tracker.end("FINISHED")
     history = client(uri).get_metric_history(tracker.run_id, "validation_nats_per_char")
@@ -176,7 +177,7 @@ def test_no_server_at_the_start_is_one_sentence(
             main(command(corpus, tmp_path / "run"))
 
 
-def test_to_register_there_must_be_a_registry(
+def test_registering_needs_a_registry(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

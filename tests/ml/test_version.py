@@ -1,12 +1,11 @@
-"""What read_version, the weights and the step graph refuse: each with a sentence that names the check.
+"""What reading and loading a version refuse, each with a sentence that names the check.
 
-What somebody would make to do harm is in test_bad_models.py.
+Versions that were made to do harm are in test_bad_models.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from ml.config import ModelConfig
 from ml.versions.errors import VersionError
@@ -26,34 +24,11 @@ from ml.versions.weights import check_weights, read_weights
 from ml.versions.write import write_version
 from ml.vocabulary import UNKNOWN, Vocabulary
 from tests.ml.conftest import MODEL, SYMBOLS, make_version, random_weights
-
-WEIGHTS = "weights.safetensors"
-
-
-def edit_meta(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    meta = json.loads((folder / "model.json").read_text())
-    change(meta)
-    (folder / "model.json").write_text(json.dumps(meta))
-
-
-def replace_file(folder: Path, name: str, content: bytes) -> None:
-    """Replace a file and describe the new one truthfully, as an attacker would."""
-    (folder / name).write_bytes(content)
-    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    edit_meta(folder, lambda meta: meta["files"].update({name: entry}))
-
-
-def replace_weights(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    change(tensors)
-    save_file(tensors, folder / "new")
-    content = (folder / "new").read_bytes()
-    (folder / "new").unlink()
-    replace_file(folder, WEIGHTS, content)
+from tests.ml.tampering import WEIGHTS, edit_meta, replace_file, replace_weights
 
 
 def refuses(folder: Path, reason: str) -> None:
-    """Opening and starting an engine must fail with one sentence that says `reason`."""
+    """Reading the version or starting its engine must fail with one sentence that says `reason`."""
     with pytest.raises(VersionError, match=reason) as caught:
         start_engine(read_version(folder), threads=1)
     assert "\n" not in str(caught.value)
@@ -163,7 +138,7 @@ def test_a_file_that_changes_after_it_was_checked_is_refused(version_copy: Path)
     ],
     ids=lambda content: content[:20].decode(errors="replace"),
 )
-def test_what_is_no_description_is_refused(version_copy: Path, content: bytes) -> None:
+def test_an_invalid_description_is_refused(version_copy: Path, content: bytes) -> None:
     (version_copy / "model.json").write_bytes(content)
     refuses(version_copy, r"model\.json")
 
@@ -202,9 +177,7 @@ def test_an_architecture_out_of_bounds_is_refused(
     ],
     ids=["empty", "one", "no unknown", "list", "longer"],
 )
-def test_a_vocabulary_that_is_none_or_another_is_refused(
-    version_copy: Path, symbols: Any, reason: str
-) -> None:
+def test_an_invalid_vocabulary_is_refused(version_copy: Path, symbols: Any, reason: str) -> None:
     edit_meta(version_copy, lambda meta: meta.update(vocabulary=symbols))
     refuses(version_copy, reason)
 
@@ -233,9 +206,7 @@ def test_a_part_of_another_type_is_refused(version_copy: Path, key: str, value: 
     ],
     ids=str,
 )
-def test_a_golden_text_that_cannot_be_is_refused(
-    version_copy: Path, change: dict[str, Any]
-) -> None:
+def test_an_impossible_golden_text_is_refused(version_copy: Path, change: dict[str, Any]) -> None:
     edit_meta(version_copy, lambda meta: meta["golden"].update(change))
     refuses(version_copy, "golden|more")
 
@@ -268,7 +239,7 @@ def test_a_step_graph_of_another_vocabulary_is_refused(version_copy: Path) -> No
     refuses(version_copy, "step graph's logits")
 
 
-def test_a_step_graph_that_is_none_is_refused(version_copy: Path) -> None:
+def test_a_file_that_is_not_a_step_graph_is_refused(version_copy: Path) -> None:
     replace_file(version_copy, "step.onnx", b"\x08\x08not a graph")
     refuses(version_copy, r"step\.onnx: the step graph cannot be loaded")
 
@@ -283,7 +254,7 @@ def test_checking_weights_holds_one_tensor_at_a_time(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-def test_a_graph_that_this_release_would_not_make_is_not_let_in(version_copy: Path) -> None:
+def test_a_graph_that_this_release_would_not_make_is_refused(version_copy: Path) -> None:
     check_step_graph(read_version(version_copy))
     replace_weights(version_copy, lambda tensors: tensors["linear.bias"].__setitem__(0, 0.5))
     with pytest.raises(VersionError, match="not the graph"):

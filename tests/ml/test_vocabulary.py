@@ -23,7 +23,7 @@ VOCABULARY = Vocabulary(UNKNOWN + "\n abc")
         (UNKNOWN + "a\udfff", "half of a character pair"),
     ],
 )
-def test_refuses_what_is_no_vocabulary(symbols: str, reason: str) -> None:
+def test_refuses_invalid_symbols(symbols: str, reason: str) -> None:
     with pytest.raises(VocabularyError, match=reason):
         Vocabulary(symbols)
 
@@ -63,7 +63,7 @@ def test_keeps_characters_with_a_share_of_the_text() -> None:
     assert Vocabulary.from_counts(counts, min_share=1e-4).symbols == UNKNOWN + "a"
 
 
-def test_keeps_the_most_frequent_where_there_are_too_many() -> None:
+def test_keeps_the_most_frequent_of_too_many() -> None:
     rare, often, equal = (
         "".join(chr(first + i) for i in range(MAX_SYMBOLS // 2))
         for first in (0x4E00, 0x6E00, 0x8E00)
@@ -86,5 +86,5 @@ def test_ids_take_a_byte_or_two(symbols: int, size: int) -> None:
     assert (ids.tolist(), len(ids.tobytes())) == (list(range(symbols)), size * symbols)
 
 
-def test_a_corpus_with_what_no_text_can_hold_gives_a_vocabulary_without_it() -> None:
+def test_a_vocabulary_leaves_out_what_no_text_can_hold() -> None:
     assert Vocabulary.from_counts(Counter({"a": 1, "\0": 1, "\ud800": 1})).symbols == UNKNOWN + "a"
