@@ -1,15 +1,15 @@
-"""How fast the engine is, as ratios against a plain loop measured in the same minutes.
+"""Compare the speed of the engine with a plain loop, measured in the same minutes.
 
     python -m benchmarks.bench_engine [--model FOLDER] [--quick]
 
 Contestants, in alternating rounds, medians of all rounds:
 
-    loop       nn.LSTM on a one-hot character, softmax, top-k and numpy.random.choice, one character at a time
-    torch      the torch step of the engine by hand (ml/engine/torch_step.py), with this repository's sampler
-    onnx_fp32  the single-precision step graph, with this repository's sampler
+    loop       nn.LSTM on a one-hot character, softmax, top-k, numpy.random.choice; one at a time
+    torch      the engine's torch step (ml/engine/torch_step.py) and its sampler
+    onnx_fp32  the single-precision step graph and the engine's sampler
     engine     the engine as it serves: int8 graph, sampling, threads, streams
 
-Machines are shared and noisy: only a ratio within one run means something. Writes
+Machines are shared and noisy, so only a ratio within one run means something. Writes
 build/bench-engine.json and a plot.
 """
 
@@ -33,6 +33,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from benchmarks.engine_report import ENGINE, STREAMS, THREADS, Rates, plot, report
 from benchmarks.machine import machine
 from ml.config import ModelConfig
 from ml.engine.engine import Engine, Request
@@ -47,13 +48,9 @@ from ml.versions.version import Version, read_version
 from ml.versions.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
-STREAMS = (1, 4, 16, 64, 256)
-THREADS = (1, 2)
 TOP_K = 40
 TEMPERATURE = 0.8
-PROMPT = "It was a dark and stormy night"  # 30 characters to read before the first that is sampled
-ENGINE = "engine"
-Rates = dict[str, dict[str, float]]
+PROMPT = "It was a dark and stormy night"  # 30 characters, read before the first is sampled
 
 
 def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> float:
@@ -81,7 +78,7 @@ def parameters(length: int, seed: int) -> Sampling:
 
 
 def step_rate(step: Step, streams: int, symbols: int, seconds: float) -> tuple[float, float]:
-    """Return characters a second of a bare loop of step and sampler, and the share of time spent sampling."""
+    """Return characters a second of a loop of step and sampler, and the sampler's share of time."""
     sampler = Sampler(streams, symbols)
     for row in range(streams):
         sampler.set(row, parameters(1, row), 0)
@@ -108,7 +105,7 @@ def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
 
 
 def first_character_ms(engine: Engine, tries: int) -> list[float]:
-    """Return milliseconds from submit to the first character of a new stream while 63 others run."""
+    """Return the sorted milliseconds to the first character of a stream while 63 others run."""
     others = [engine.submit(Request("", parameters(10**8, seed))) for seed in range(63)]
     times = []
     for seed in range(tries):
@@ -124,16 +121,15 @@ def first_character_ms(engine: Engine, tries: int) -> list[float]:
 
 
 def machine_limits(model: ModelConfig, seconds: float) -> dict[str, float]:
-    """Return measured sgemm GFLOP/s, cache bandwidth GB/s, and what they allow in characters a second (fp32, 2 threads)."""
+    """Return GFLOP/s of sgemm, GB/s of the cache, and the char/s that they allow in fp32."""
     torch.set_num_threads(max(THREADS))
     a, b = torch.rand(512, 1024), torch.rand(1024, 2048)
     weight, x = torch.rand(2048, 1024), torch.rand(1024)
     gflops = _per_second(lambda: torch.mm(a, b), seconds) * 2 * 512 * 1024 * 2048 / 1e9
     bandwidth = _per_second(lambda: torch.mv(weight, x), seconds) * weight.numel() * 4 / 1e9
     width = model.hidden_size
-    products = (
-        4 * width * width * (2 * model.num_layers - 1) + width * model.vocab_size
-    )  # a character, without the one-hot
+    # Products for one character, without those of the one-hot input.
+    products = 4 * width * width * (2 * model.num_layers - 1) + width * model.vocab_size
     return {
         "sgemm_gflops": gflops,
         "bandwidth_gb_per_s": bandwidth,
@@ -164,13 +160,14 @@ before = time.process_time()
 time.sleep(1)
 idle = time.process_time() - before
 assert "torch" not in sys.modules
-rss = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(int(rss.split()[1]) / 1024, 100 * idle)
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(line for line in status if line.startswith("VmHWM"))
+print(int(peak.split()[1]) / 1024, 100 * idle)
 """
 
 
 def serving_process(version: Version) -> tuple[float, float]:
-    """Return the peak resident memory (MB) of a process that serves 64 streams, and its idle CPU use in per cent."""
+    """Return the peak memory (MB) and the idle CPU use (%) of a process that serves 64 streams."""
     command = [sys.executable, "-c", SERVING, str(version.folder), version.digest]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     rss, idle = output.split()
@@ -178,7 +175,7 @@ def serving_process(version: Version) -> tuple[float, float]:
 
 
 class Bench:
-    """The contestants, made once, and what they reached, by name and "streams x threads"."""
+    """The contestants and their measured rates, by name and "streams x threads"."""
 
     def __init__(self, version: Version, seconds: float) -> None:
         weights = read_weights(version)
@@ -199,16 +196,11 @@ class Bench:
         self.engines = {t: start_engine(version, max_streams=rows, threads=t) for t in THREADS}
 
     def jobs(self, streams: tuple[int, ...]) -> list[tuple[str, str, Callable[[], float]]]:
-        """Return (contestant, "streams x threads", measurement) for one round, the contestants side by side."""
+        """Return (contestant, "streams x threads", measurement) of one round, alternating."""
         jobs: list[tuple[str, str, Callable[[], float]]] = []
         for threads in THREADS:
-            jobs.append(
-                (
-                    "loop",
-                    f"1x{threads}",
-                    partial(loop_rate, self.module, self.symbols, threads, self.seconds),
-                )
-            )
+            loop = partial(loop_rate, self.module, self.symbols, threads, self.seconds)
+            jobs.append(("loop", f"1x{threads}", loop))
             for count in streams:
                 key = f"{count}x{threads}"
                 jobs.append(("torch", key, partial(self._torch_rate, count, threads)))
@@ -241,77 +233,16 @@ class Bench:
         }
 
 
-def report(rates: Rates, result: dict[str, Any]) -> str:
-    """Return the table for people. Ratios are to the loop with the better number of threads."""
-    loop = max(rates["loop"].values())
-    lines = [f"{'char/s':>12}" + "".join(f"{name:>12}" for name in rates) + f"{'engine/loop':>14}"]
-    for key in rates[ENGINE]:
-        cells = "".join(f"{rates[name].get(key, float('nan')):12,.0f}" for name in rates)
-        lines.append(f"{key:>12}{cells}{rates[ENGINE][key] / loop:13.0f}x".replace("nan", "  -"))
-    limits = result["limits"]
-    many, one = limits["fp32_many_streams_limit"], limits["fp32_one_stream_limit"]
-    lines += [
-        f"sampling: {100 * result['sampling_share']:.0f} % of a step of 64 streams",
-        f"first character of a new stream while 63 run: p50 {result['first_character_ms']['p50']:.1f} ms, "
-        f"p99 {result['first_character_ms']['p99']:.1f} ms (prompt of {len(PROMPT)} characters)",
-        f"limits of this machine in fp32: sgemm {limits['sgemm_gflops']:.0f} GFLOP/s = {many:,.0f} char/s, the engine reaches "
-        f"{100 * rates[ENGINE]['64x2'] / many:.0f} %; bandwidth {limits['bandwidth_gb_per_s']:.0f} GB/s = {one:,.0f} char/s for "
-        f"one stream, the engine reaches {100 * rates[ENGINE]['1x2'] / one:.0f} %",
-        f"a serving process: {result['rss_mb']:.0f} MB at most, {result['idle_cpu_percent']:.1f} % CPU when idle",
-    ]
-    return "\n".join(lines)
-
-
-def plot(rates: Rates, path: Path) -> None:
-    """Draw char/s over streams, a line for each contestant and thread count."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "charrnn"
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    colours = {"loop": "#8a8f98", "torch": "#c2703d", "onnx_fp32": "#4b8a5f", ENGINE: "#3b5bdb"}
-    for name, by_key in rates.items():
-        for threads in THREADS:
-            points = [
-                (int(key.split("x")[0]), rate)
-                for key, rate in by_key.items()
-                if key.endswith(f"x{threads}")
-            ]
-            style = "-" if threads == max(THREADS) else "--"
-            axes.plot(
-                *zip(*points, strict=True),
-                style,
-                marker="o",
-                color=colours[name],
-                label=f"{name}, {threads} thread(s)",
-            )
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="streams",
-        ylabel="characters a second",
-        title="All streams together",
-    )
-    axes.set_xticks(STREAMS, [str(count) for count in STREAMS])
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-
-
 def default_model() -> Path:
-    """Return the last version folder of those bundled."""
+    """Return the folder of the last bundled version."""
     folders = sorted(path.parent for path in (ROOT / "data" / "models").glob("*/model.json"))
     if not folders:
         raise SystemExit("error: data/models holds no version; name one with --model")
     return folders[-1]
 
 
-def main() -> None:
-    """Run the benchmark and print, save and plot what came out."""
+def parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -323,7 +254,12 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench-engine.json")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "img" / "bench-engine.svg")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmark; print, save and plot the result."""
+    arguments = parse_arguments()
     seconds, rounds = (0.2, 1) if arguments.quick else (0.8, 5)
     streams = STREAMS[:-1] if arguments.quick else STREAMS
     version = read_version(arguments.model or default_model())
@@ -346,6 +282,7 @@ def main() -> None:
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),
         "model": version.title,
+        "prompt_length": len(PROMPT),
         "rounds": rounds,
     }
     print(f"{version.title}; {result['machine']}; {result['date']}\n{report(rates, result)}")

@@ -1,17 +1,17 @@
-"""What visitors get of the engine: real submits and WebSockets against the running product, on one machine.
+"""Measure what visitors get of the engine: submits and WebSockets against the running product.
 
     python -m benchmarks.bench_stream [--clients 1,16,64,128] [--length 500] [--rounds 5] [--quick]
 
-It starts a copy of the product of its own (Redis, worker, housekeeping, beat, web; SQLite) and, in
-alternating rounds,
+It starts its own copy of the product (Redis, worker, housekeeping, beat, web; SQLite) and runs in
+alternating rounds
 
-    engine   N texts from the engine alone, two threads, in a process of its own while nobody visits
-    stream   N visitors who submit at once, each with a session of its own, and watch their text to its end
+    engine   N texts from the engine alone, two threads, in its own process, without visitors
+    stream   N visitors, each with a session, who submit at once and watch their text to its end
 
 The clients share the machine's cores with the product. Writes build/bench-stream.json and prints
-the table of docs/performance.md. A first character counts from before the submit is sent to the
-arrival of the frame that holds it; what is delivered, from there to the last frame of the last
-client.
+the table of docs/performance.md. The time to the first character starts before the submit is sent
+and ends when the frame with the character arrives. The delivered rate counts from that start to
+the last frame of the last client.
 """
 
 from __future__ import annotations
@@ -19,38 +19,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
-from urllib.parse import urlencode
 
 from tqdm import tqdm
-from websockets.asyncio.client import connect
 
+from benchmarks.client import PROMPT, Client, Watched
 from benchmarks.machine import machine
+from benchmarks.usage import Usage
 from tests.environment import isolated_environment, manage
-from tests.stack import EVERYTHING, HOST, Stack
-from tests.visitor import Visitor
+from tests.stack import EVERYTHING, Stack
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = (1, 16, 64, 128)
-PROMPT = "It was a dark and stormy night"
 NO_LIMITS = (
     "OWNER_SUBMITS_PER_MINUTE",
     "ADDRESS_SUBMITS_PER_MINUTE",
     "OWNER_MAX_SOCKETS",
     "ADDRESS_MAX_SOCKETS",
 )
-BETWEEN_ROUNDS = 1.5  # seconds: checkpoints, log and rows of the last round are done with
+BETWEEN_ROUNDS = 1.5  # seconds, until the last round's checkpoints, log and rows are written
 
 ENGINE_ALONE = """
 import sys, time
@@ -62,143 +57,17 @@ clients, length = int(sys.argv[3]), int(sys.argv[4])
 engine = load_engine(Path(sys.argv[1]), sys.argv[2], max_streams=64, threads=2, step="onnx")
 for seconds in range(3):  # the first warms up
     begin = time.perf_counter()
-    for stream in [engine.submit(Request(sys.argv[5], Sampling(length=length, seed=seed, temperature=0.8))) for seed in range(clients)]:
+    drawn = [Sampling(length=length, seed=seed, temperature=0.8) for seed in range(clients)]
+    requests = [Request(sys.argv[5], sampling) for sampling in drawn]
+    for stream in [engine.submit(request) for request in requests]:
         stream.wait()
     rate = clients * length / (time.perf_counter() - begin)
 print(rate)
 """
 
 
-@dataclass
-class Watched:
-    """What one client saw; moments are seconds of time.perf_counter()."""
-
-    submitted: float = 0.0
-    accepted: float = 0.0
-    frames: list[tuple[float, int]] = field(default_factory=list)  # moment and characters
-    ended: float = 0.0
-    error: str = ""
-
-    @property
-    def first_character(self) -> float:
-        return next(moment for moment, count in self.frames if count) - self.submitted
-
-    def gaps(self) -> list[float]:
-        """Return seconds between frames with characters."""
-        moments = [moment for moment, count in self.frames if count]
-        return [later - earlier for earlier, later in pairwise(moments)]
-
-
-class Client:
-    """A visitor with a session, without the cost of a whole HTTP library in the measured seconds."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        visitor = Visitor(stack.base_url)
-        visitor.submit(length=1)  # makes the session
-        self.cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.http.cookies)
-        self.token = visitor.token
-
-    async def submit(self, length: int) -> str:
-        """Send the form and return the address of the socket."""
-        body = urlencode({"prompt": PROMPT, "length": length, "temperature": 0.8}).encode()
-        head = (
-            f"POST /generations/ HTTP/1.1\r\nHost: {HOST}:{self.stack.port}\r\nOrigin: {self.stack.base_url}\r\n"
-            f"Cookie: {self.cookies}\r\nX-CSRFToken: {self.token}\r\nAccept: application/json\r\nConnection: close\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        reader, writer = await asyncio.open_connection(HOST, self.stack.port)
-        writer.write(head.encode() + body)
-        answer = await reader.read()
-        writer.close()
-        status, _, content = answer.partition(b"\r\n\r\n")
-        if b" 201 " not in status.splitlines()[0]:
-            raise RuntimeError(f"the submit was answered {answer[:300]!r}")
-        socket: str = json.loads(content[content.index(b"{") : content.rindex(b"}") + 1])["socket"]
-        return socket
-
-    async def watch(self, length: int) -> Watched:
-        """Submit, open the socket, and read to the end."""
-        seen = Watched(submitted=time.perf_counter())
-        try:
-            path = await self.submit(length)
-            seen.accepted = time.perf_counter()
-            address = self.stack.base_url.replace("http", "ws", 1) + path
-            headers = {"Cookie": self.cookies}
-            async with connect(
-                address,
-                origin=self.stack.base_url,
-                additional_headers=headers,
-                proxy=None,
-                compression=None,  # type: ignore[arg-type]
-            ) as socket:
-                async for message in socket:
-                    frame = json.loads(message)
-                    seen.frames.append((time.perf_counter(), len(frame.get("text", ""))))
-                    if frame["type"] == "end":
-                        break
-            seen.ended = time.perf_counter()
-            if (got := sum(count for _, count in seen.frames)) != length:
-                seen.error = f"{got} characters instead of {length}"
-        except (
-            Exception
-        ) as error:  # counted and shown; one client's failure is no reason to lose the round
-            seen.error = f"{type(error).__name__}: {error}"
-        return seen
-
-
-class Usage:
-    """CPU seconds and memory of the product's processes while a round runs, children included."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._before = self._cpu()
-        self._begin = time.perf_counter()
-
-    def _cpu(self) -> dict[str, float]:
-        return {
-            name: sum(_cpu_seconds(pid) for pid in _group(self._stack.pid(name)))
-            for name in EVERYTHING
-        }
-
-    def cores(self) -> dict[str, float]:
-        """Return how many cores each process kept busy since the start."""
-        seconds = time.perf_counter() - self._begin
-        return {name: (cpu - self._before[name]) / seconds for name, cpu in self._cpu().items()}
-
-    @staticmethod
-    def memory(stack: Stack) -> dict[str, float]:
-        """Return resident megabytes of each process."""
-        return {
-            name: sum(_resident_mb(pid) for pid in _group(stack.pid(name))) for name in EVERYTHING
-        }
-
-
-def _group(leader: int) -> list[int]:
-    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
-    return [pid for pid in pids if _stat(pid)[2:3] == [str(leader)]]
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/<pid>/stat after the name: state, parent, group, …"""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = _stat(pid)
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
-
-
-def _resident_mb(pid: int) -> float:
-    fields = _stat(pid)
-    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if fields else 0.0
-
-
 class Bench:
-    """One copy of the product, and what was measured by number of clients."""
+    """A copy of the product, and its clients."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -221,30 +90,21 @@ class Bench:
         shutil.rmtree(self.folder)
 
     def visitors(self, count: int) -> list[Client]:
-        """Return `count` clients, made when they are first needed."""
+        """Return `count` clients; those that do not exist yet are made."""
         while len(self.clients) < count:
             self.clients.append(Client(self.stack))
         return self.clients[:count]
 
     def engine_alone(self, count: int) -> float:
-        """Return the characters a second of the engine with as many texts of the same length."""
+        """Return characters a second of the engine alone, with `count` texts of the same length."""
         folder = self.folder / "versions" / self.digest
-        command = [
-            sys.executable,
-            "-c",
-            ENGINE_ALONE,
-            str(folder),
-            self.digest,
-            str(count),
-            str(self.length),
-            PROMPT,
-        ]
-        return float(
-            subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-        )
+        arguments = [str(folder), self.digest, str(count), str(self.length), PROMPT]
+        command = [sys.executable, "-c", ENGINE_ALONE, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        return float(done.stdout)
 
     def round(self, count: int) -> tuple[list[Watched], dict[str, float]]:
-        """Let `count` visitors submit at once, and return what they saw and the cores in use."""
+        """Let `count` clients submit at once; return what they saw and the cores in use."""
         clients = self.visitors(count)
         time.sleep(BETWEEN_ROUNDS)
         usage = Usage(self.stack)
@@ -255,9 +115,9 @@ class Bench:
         return asyncio.run(all_at_once()), usage.cores()
 
     def measure(self, count: int, rounds: int, bar: tqdm[Any]) -> dict[str, Any]:
-        """Return the figures of `count` clients."""
+        """Return the results of `count` clients."""
         alone, delivered, watched, cores = [], [], [], []
-        self.round(count)  # warms up what a first visit loads
+        self.round(count)  # a warm-up
         for _ in range(rounds):
             alone.append(self.engine_alone(count))
             seen, busy = self.round(count)
@@ -298,7 +158,8 @@ def _percentiles(values: list[float]) -> dict[str, float]:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown table of docs/performance.md."""
     lines = [
-        "| clients | first character p50 / p95 / p99 | between frames p50 / p99 | delivered | engine alone | share | errors |",
+        "| clients | first character p50 / p95 / p99 | between frames p50 / p99 "
+        "| delivered | engine alone | share | errors |",
         "|---|---|---|---|---|---|---|",
     ]
     for count, result in results.items():
@@ -326,8 +187,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run the benchmark, print and save what came out."""
+def parse_arguments() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -339,11 +200,16 @@ def main() -> None:
         "--rounds",
         type=int,
         default=5,
-        help="rounds for each number; of one client ten times as many (5)",
+        help="rounds for each number of clients; ten times as many for one client (5)",
     )
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "bench-stream.json")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmark; print and save the result."""
+    arguments = parse_arguments()
     counts = [int(count) for count in arguments.clients.split(",")]
     rounds = {
         count: 1 if arguments.quick else arguments.rounds * (10 if count == 1 else 1)

@@ -1,15 +1,15 @@
-"""How much of the machine's training speed the trainer keeps, and what opening a corpus costs.
+"""Compare the speed of the trainer with a bare LSTM, and measure what opening a corpus costs.
 
     python -m benchmarks.bench_training [--quick]
 
 Contestants for each precision, in alternating rounds, medians of all rounds:
 
-    bare       forward and backward of an nn.LSTM of the same shape on one-hot input that lies ready, and nothing else
+    bare       only forward and backward of an nn.LSTM of the same shape, on ready one-hot input
     trainer    a whole update: batch, model, loss, backward, clipping, AdamW
 
-Also the milliseconds of one update by AdamW and by Muon on the same gradients, and the seconds and
-memory that opening a corpus of 68 M characters takes. Machines are shared and noisy: only a ratio
-within one run means something. Writes build/bench-training.json.
+Also measures one update by AdamW and by Muon on the same gradients (ms), and the time and memory of
+opening a corpus of 68 M characters. Machines are shared and noisy, so only a ratio within one run
+means something. Writes build/bench-training.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.bench_engine import machine
+from benchmarks.machine import machine
 from ml.config import TrainConfig, TrainingError
 from ml.data.corpus import Corpus
 from ml.training.batches import CHUNK
@@ -41,13 +41,13 @@ from ml.training.trainer import Trainer
 from ml.vocabulary import UNKNOWN, Vocabulary
 
 ROOT = Path(__file__).parent.parent
-SYMBOLS = 93  # as many as the 99 books have
+SYMBOLS = 93  # as in the 99 books
 PRECISIONS = ("fp32", "bf16")
 CORPUS_CHARS = 68_000_000
 
 
 def make_corpus() -> Corpus:
-    """Return a corpus of noise: speed does not depend on the text."""
+    """Return a corpus of noise; speed does not depend on the text."""
     ids = np.random.default_rng(0).integers(1, SYMBOLS, 40 * CHUNK + 1).astype(np.uint8)
     symbols = UNKNOWN + "".join(chr(33 + index) for index in range(SYMBOLS - 1))
     return Corpus(Vocabulary(symbols), ids, ids[:1000], (), "noise")
@@ -69,7 +69,7 @@ def bare_loop(config: TrainConfig) -> Callable[[], None]:
 
 
 def speed(call: Callable[[], object], chars: int, seconds: float) -> float:
-    """Return characters a second of repeated calls that read `chars` each."""
+    """Return characters a second of repeated calls that read `chars` characters each."""
     count, begin = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - begin) < seconds or not count:
         call()
@@ -78,7 +78,7 @@ def speed(call: Callable[[], object], chars: int, seconds: float) -> float:
 
 
 def optimizer_ms(config: TrainConfig, tries: int) -> dict[str, float]:
-    """Return the milliseconds of one update of the weight matrices, alternating, by optimizer."""
+    """Return the median milliseconds of one update of the weight matrices, by optimizer."""
     lstm = nn.LSTM(SYMBOLS, config.hidden_size, config.num_layers)
     matrices = [parameter for parameter in lstm.parameters() if parameter.ndim == 2]
     for parameter in matrices:
@@ -103,14 +103,15 @@ from ml.data.corpus import Corpus
 begin = time.perf_counter()
 corpus = Corpus.open(Path(sys.argv[1]))
 seconds = time.perf_counter() - begin
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(line for line in status if line.startswith("VmHWM"))
 print(seconds, int(peak.split()[1]) / 1024)
 assert len(corpus.train) + len(corpus.validation) == int(sys.argv[2])
 """
 
 
 def opening_a_corpus() -> dict[str, float]:
-    """Return the seconds that opening 68 M characters takes, and the peak memory (MB) of a process that does only this."""
+    """Return the seconds to open 68 M characters, and the peak memory (MB) of the process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         split = CORPUS_CHARS * 95 // 100
@@ -133,7 +134,7 @@ def opening_a_corpus() -> dict[str, float]:
 
 
 def precisions() -> list[str]:
-    """Return those that this processor can train in."""
+    """Return the precisions in which this processor can train."""
     possible = []
     for precision in PRECISIONS:
         try:
@@ -161,7 +162,7 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
         for precision in possible:
             for contestant, call in calls[precision].items():
                 rate = speed(call, chars, seconds)
-                if number:  # the first round only warms up
+                if number:  # the first round is a warm-up
                     samples[precision][contestant].append(rate)
     rates = {p: {name: median(values) for name, values in samples[p].items()} for p in possible}
     for precision in possible:
@@ -171,7 +172,7 @@ def measure(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Run the benchmark, print and save what came out."""
+    """Run the benchmark; print and save the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -181,7 +182,8 @@ def main() -> None:
     config = TrainConfig()
     rates = measure(rounds, seconds)
     result: dict[str, Any] = {
-        "shape": f"{config.num_layers}x{config.hidden_size}, {config.batch_size} x {config.sequence_length}, {SYMBOLS} symbols",
+        "shape": f"{config.num_layers}x{config.hidden_size}, "
+        f"{config.batch_size} x {config.sequence_length}, {SYMBOLS} symbols",
         "chars_per_second": rates,
         "optimizer_ms": optimizer_ms(config, 2 if arguments.quick else 9),
         "opening_68_m_chars": opening_a_corpus(),
@@ -201,7 +203,8 @@ def main() -> None:
     )
     opening = result["opening_68_m_chars"]
     print(
-        f"opening {CORPUS_CHARS:,} characters: {opening['seconds']:.3f} s, {opening['process_mb']:.0f} MB in all"
+        f"opening {CORPUS_CHARS:,} characters: {opening['seconds']:.3f} s, "
+        f"{opening['process_mb']:.0f} MB in all"
     )
     path = ROOT / "build" / "bench-training.json"
     path.parent.mkdir(exist_ok=True)

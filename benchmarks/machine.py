@@ -1,4 +1,4 @@
-"""What a benchmark calls the machine it ran on."""
+"""The name of the machine in the results of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Return cores, CPU and the instruction sets that matter here."""
+    """Return the number of cores, the CPU and those of its instruction sets that matter here."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     name = next(
         (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
