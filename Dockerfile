@@ -21,5 +21,5 @@ USER 10001:10001
 VOLUME /state
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, sys; from generator.operations.supervision import get; sys.exit(get('127.0.0.1', 8000, '/healthz', os.environ.get('ALLOWED_HOSTS', 'localhost').split(','))[0] != 200)"]
+    CMD ["python", "-c", "import os, sys; from generator.operations.addresses import get; sys.exit(get('127.0.0.1', 8000, '/healthz', os.environ.get('ALLOWED_HOSTS', 'localhost').split(','))[0] != 200)"]
 CMD ["python", "manage.py", "process", "web"]

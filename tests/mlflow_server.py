@@ -12,7 +12,7 @@ from typing import Self
 
 import requests
 
-from generator.operations import processes, supervision
+from generator.operations import addresses, processes
 from tests.environment import isolated_environment
 from tests.stack import HOST, wait_until
 
@@ -22,7 +22,7 @@ class MlflowServer:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._port = supervision.free_port()
+        self._port = addresses.free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://{HOST}:{self._port}"
 

@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from generator.operations import processes, supervision
+from generator.operations import addresses, own_redis, processes, supervision
 from tests.environment import isolated_environment, manage
 from tests.visitor import Visitor
 
@@ -63,16 +63,16 @@ class Stack:
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.port = supervision.free_port()
+        self.port = addresses.free_port()
         self.base_url = f"http://{HOST}:{self.port}"
-        self.redis_url = supervision.redis_prepare(data_dir)
+        self.redis_url = own_redis.prepare(data_dir)
         self.environment = processes.environment(
             isolated_environment(data_dir, settings),
             data_dir=data_dir,
             host=HOST,
             port=self.port,
             max_streams=int((settings or {}).get("ENGINE_MAX_STREAMS", "64")),
-            redis_server=supervision.redis_server(),
+            redis_server=own_redis.find_server(),
         )
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, str] = {}  # as SQLite writes moments
@@ -129,7 +129,7 @@ class Stack:
         It is not started yet.
         """
         other = copy(self)
-        other.port = supervision.free_port()
+        other.port = addresses.free_port()
         other.base_url = f"http://{HOST}:{other.port}"
         other.environment = {**self.environment, "PORT": str(other.port), **settings}
         other._running, other._started = {}, {}
@@ -214,7 +214,7 @@ class Stack:
                 return bool(client.ping())
             return False
         if name == "web":
-            return supervision.get(HOST, self.port, "/healthz", [HOST])[0] == 200
+            return addresses.get(HOST, self.port, "/healthz", [HOST])[0] == 200
         if name == "beat":
             return True  # what it does is seen in housekeeping's heartbeat
         if name == "housekeeping" and "beat" not in self._running:

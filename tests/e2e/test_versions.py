@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from generator.operations import supervision
+from generator.operations import addresses
 from tests.stack import EVERYTHING, HOST, Stack
 
 CANNOT = "The model's files cannot be had now"
@@ -17,7 +17,7 @@ CANNOT = "The model's files cannot be had now"
 def test_a_registry_that_is_away_is_said_in_plain_words(
     browser: Browser, make_stack: Callable[..., Stack], data_dir: Path
 ) -> None:
-    nobody = f"http://{HOST}:{supervision.free_port()}"
+    nobody = f"http://{HOST}:{addresses.free_port()}"
     stack = make_stack(*EVERYTHING, MLFLOW_TRACKING_URI=nobody)
     other = stack.rows("SELECT version, digest FROM generator_modelversion WHERE NOT is_live")[0]
     shutil.rmtree(data_dir / "versions" / other["digest"])

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
-from generator.operations import supervision
+from generator.operations import addresses
 from tests.stack import HOST, Stack
 
 
@@ -25,7 +25,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="charrnn-postgres-"))
         self._data = self._folder / "data"
-        self._port = supervision.free_port()
+        self._port = addresses.free_port()
         self.url = f"postgres://charrnn@{HOST}:{self._port}/postgres"
 
     def __enter__(self) -> Self:

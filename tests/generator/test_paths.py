@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from charrnn_site import env
-from generator.operations import processes, supervision
+from generator.operations import own_redis, processes
 from tests.environment import isolated_environment, manage, project_copy
 
 # Prints where the settings put the database and the registry.
@@ -137,7 +137,7 @@ def test_a_project_in_a_folder_that_is_refused(tmp_path: Path) -> None:
 def test_the_address_of_the_folder_reaches_redis_unchanged(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    supervision.redis_prepare(folder)
+    own_redis.prepare(folder)
     environment = processes.environment(
         {}, data_dir=folder, host="127.0.0.1", port=8000, max_streams=1, redis_server="redis-server"
     )

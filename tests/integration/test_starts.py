@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from generator.operations import supervision
+from generator.operations import addresses
 from tests.faults.injection import injected
 from tests.stack import HOST, Stack, wait_until
 
@@ -47,7 +47,7 @@ def stop_and_time(stack: Stack) -> float:
 
 def worker_check(stack: Stack) -> tuple[bool, str]:
     """Return the state of workers according to /readyz."""
-    _, body = supervision.get(HOST, stack.port, "/readyz", [HOST])
+    _, body = addresses.get(HOST, stack.port, "/readyz", [HOST])
     return next(
         (check["ok"], check["found"])
         for check in json.loads(body)["checks"]

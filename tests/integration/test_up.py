@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from generator.operations import processes, supervision
+from generator.operations import addresses, processes
 from tests.environment import isolated_environment, project_copy
 from tests.stack import wait_until
 from tests.visitor import Visitor
@@ -96,7 +96,7 @@ def up(data_dir: Path, tmp_path: Path) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def start(folder: Path = data_dir, home: Path = processes.HOME, **settings: str) -> Terminal:
-        chosen = {"PORT": str(supervision.free_port()), **settings}
+        chosen = {"PORT": str(addresses.free_port()), **settings}
         opened.append(Terminal(folder, tmp_path / f"output-{len(opened)}", chosen, home))
         return opened[-1]
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from generator.operations import health, state_folder, supervision
+from generator.operations import addresses, health, state_folder
 from generator.operations.health import Check
 
 
@@ -64,7 +64,7 @@ def _surroundings() -> Iterator[Check]:
 
 
 def _web() -> Check:
-    address = supervision.address(settings.HOST, settings.PORT)
-    if supervision.get(settings.HOST, settings.PORT, "/healthz", settings.ALLOWED_HOSTS)[0] == 200:
+    address = addresses.url(settings.HOST, settings.PORT)
+    if addresses.get(settings.HOST, settings.PORT, "/healthz", settings.ALLOWED_HOSTS)[0] == 200:
         return Check("web", True, f"answers at {address}")
     return Check("web", False, f"does not answer at {address}", "Start everything with: make run")

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from generator import clock
 from generator.models import ModelVersion
-from generator.operations import health, processes, state_folder, supervision
+from generator.operations import addresses, health, own_redis, processes, state_folder
 from generator.operations.state_folder import NotPossible
 from generator.operations.supervision import Supervisor
 from generator.redis_store import clients
@@ -56,10 +56,10 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def _run(self, data_dir: Path, host: str, port: int) -> None:
-        address = f"{supervision.address(host, port)}{settings.BASE_PATH.removeprefix('/')}"
+        address = f"{addresses.url(host, port)}{settings.BASE_PATH.removeprefix('/')}"
         _check_folder(data_dir)
         with state_folder.lock(data_dir, address) as lock_file:
-            if problem := supervision.port_problem(host, port):
+            if problem := addresses.port_problem(host, port):
                 raise NotPossible(problem)
             server = self._choose_redis(data_dir)
             self._prestart()
@@ -88,8 +88,8 @@ class Command(BaseCommand):
     def _choose_redis(self, data_dir: Path) -> str:
         """Return the binary to start, or an empty string if the server of REDIS_URL answers."""
         if not os.environ.get("REDIS_URL", "").strip():
-            server = supervision.redis_server()
-            supervision.redis_prepare(data_dir)
+            server = own_redis.find_server()
+            own_redis.prepare(data_dir)
             self.stdout.write(f"✓ redis         {server}, for this copy alone")
             return server
         try:
@@ -172,7 +172,7 @@ def _check_folder(data_dir: Path) -> None:
 
 def _checks(started: datetime) -> Iterator[health.Check]:
     """Yield the web process's own checks, and the heartbeats of the processes of this start."""
-    status, body = supervision.get(settings.HOST, settings.PORT, "/readyz", settings.ALLOWED_HOSTS)
+    status, body = addresses.get(settings.HOST, settings.PORT, "/readyz", settings.ALLOWED_HOSTS)
     answers = status in (200, 503)
     yield health.Check("web", answers, "answers" if answers else "does not answer yet")
     told = json.loads(body)["checks"] if answers else []
