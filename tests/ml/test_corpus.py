@@ -1,3 +1,5 @@
+"""Making a corpus of books, and opening it."""
+
 from __future__ import annotations
 
 import json
@@ -62,7 +64,8 @@ def test_a_text_without_licence_stays_whole() -> None:
 def test_cleaning_joins_prose_and_keeps_verse() -> None:
     assert clean(BOOK) == (
         "CHAPTER I\n\n"
-        '"This is a line of prose that the editor has broken at its column," and this is the rest of it.\n\n'
+        '"This is a line of prose that the editor has broken at its column," '
+        "and this is the rest of it.\n\n"
         "A short line\nof verse.\n\n"
         "The end.\n\n"
     )
@@ -96,8 +99,8 @@ def test_the_same_books_give_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_a_corpus_of_before_there_were_more_symbols_is_opened(tmp_path: Path) -> None:
-    """The bytes and the digest of a text with few symbols stay what they were."""
+def test_a_corpus_written_before_large_vocabularies_is_opened(tmp_path: Path) -> None:
+    """A text with few symbols still has the same bytes and digest."""
     built = build(write_books(tmp_path / "books", {"1": BOOK}), tmp_path / "corpus")
     assert built.digest == "7bffea3e9d8b6070a5421b406b3783929ca9032f4d1925f30188e38245cf4cc7"
     path = tmp_path / "corpus" / "corpus.json"
@@ -203,7 +206,8 @@ def test_opening_reads_nothing_but_the_description(tmp_path: Path) -> None:
         (b"abc\0def", "NUL characters"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8"),
         (
-            b"*** START OF THE PROJECT GUTENBERG EBOOK X ***\n*** END OF THE PROJECT GUTENBERG EBOOK X ***",
+            b"*** START OF THE PROJECT GUTENBERG EBOOK X ***\n"
+            b"*** END OF THE PROJECT GUTENBERG EBOOK X ***",
             "nothing but a licence",
         ),
         (b"short", "too short: a split needs a text of 20 characters"),
