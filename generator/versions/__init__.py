@@ -1,1 +1,1 @@
-"""Model versions: the rows that mirror the registry, the ledger of switches, and the files on this machine."""
+"""Model versions: the ledger of switches, the mirror of the registry, files on this machine."""

@@ -1,8 +1,8 @@
-"""The files of model versions on this machine: fetched from the registry by a subprocess, once for everybody who waits.
+"""The files of model versions on this machine, fetched from the registry by a subprocess.
 
-Importing mlflow takes seconds and 180 MB, so no worker does it. Whoever comes first fetches under a
-lock beside the folder, which also holds between the workers that share a data folder; the others
-wait and then find the files, or hear why there are none.
+Importing mlflow takes seconds and 180 MB, so no worker does it. The first thread that needs a
+version fetches it, under a lock beside the folder that all workers on a data folder share. The
+others wait, and then find the files or the reason why there are none.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REFUSALS = {error.exit_code: error for error in (VersionRefused, NotInRegistry)
 
 
 def are_here(version: ModelVersion) -> bool:
-    """Tell whether a version's files lie on this machine. Whoever loads them verifies them."""
+    """Tell whether a version's files lie on this machine, unverified."""
     return bool(version.digest) and is_complete(_folder(version))
 
 
@@ -47,10 +47,10 @@ def _folder(version: ModelVersion) -> Path:
 def version_folder(
     version: ModelVersion, *, anew: bool = False, stop: threading.Event = NEVER
 ) -> Path:
-    """Return the folder with a version's files, fetched if they are not here. Whoever loads them verifies them.
+    """Return the folder with a version's files, unverified. Fetches them if they are not here.
 
-    A fetch that failed is not repeated for a while, unless `anew`; `stop` ends the waiting for
-    others. Raises VersionRefused when there is no use in trying again, RegistryError when there is.
+    A failed fetch is not repeated for a while, unless `anew`. `stop` ends the wait for others.
+    Raises VersionRefused if another try is of no use, else RegistryError.
     """
     if are_here(version):
         return _folder(version)
@@ -62,9 +62,8 @@ def version_folder(
         if not are_here(version):
             if not anew:
                 _raise_remembered(version)
-            with _alone(
-                [home / f".fetch-{slot}.lock" for slot in range(settings.FETCHES_AT_ONCE)], stop
-            ):
+            slots = [home / f".fetch-{slot}.lock" for slot in range(settings.FETCHES_AT_ONCE)]
+            with _alone(slots, stop):
                 _fetch_and_remember(version, lock)
     return _folder(version)
 
@@ -85,35 +84,25 @@ def _fetch_and_remember(version: ModelVersion, lock: int) -> None:
         mirror.files_missing(version=version, reason=str(error), retry_after=retry_after)
         raise
     except RegistryError:
-        mirror.files_missing(
-            version=version, reason="", retry_after=timedelta(seconds=settings.FETCH_FAILED_KEPT)
-        )
+        retry_after = timedelta(seconds=settings.FETCH_FAILED_KEPT)
+        mirror.files_missing(version=version, reason="", retry_after=retry_after)
         raise
     mirror.files_found(version=version)
 
 
 def _fetch(version: ModelVersion, lock: int) -> None:
-    """Run `python -m ml fetch`. It inherits the lock, and holds it on for as long as it outlives this process."""
+    """Run `python -m ml fetch`. It inherits the lock, and keeps it if this process ends first."""
     folder = _folder(version)
     for left in folder.parent.glob(f".{folder.name}-*"):  # of a fetch that was killed
         shutil.rmtree(left, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "ml",
-        "fetch",
-        "--version",
-        str(version.version),
-        "--out",
-        str(folder),
-    ]
+    wanted = ["--version", str(version.version), "--out", str(folder)]
     own = {
         "MLFLOW_TRACKING_URI": settings.MLFLOW_TRACKING_URI,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }  # we try again ourselves
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # we try again ourselves
+    }
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "ml", "fetch", *wanted],
             env={**os.environ, **own},
             cwd=settings.BASE_DIR,
             capture_output=True,
@@ -138,14 +127,17 @@ def _fetch(version: ModelVersion, lock: int) -> None:
 
 
 def _sentence(stderr: str) -> str:
-    """Return the sentence of ours that a command ended with; whatever else it printed is for the log."""
+    """Return the sentence with which a command of ours ended, without other output."""
     last = (stderr.strip().splitlines() or [""])[-1]
     return last.removeprefix("error: ") if last.startswith("error: ") else ""
 
 
 @contextmanager
 def _alone(paths: list[Path], stop: threading.Event) -> Iterator[int]:
-    """Hold the first of some lock files that is free; among threads and processes. Yields its descriptor."""
+    """Hold the first of some lock files that is free, and yield its descriptor.
+
+    The locks hold among threads and processes.
+    """
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(path.open("ab")).fileno() for path in paths]
         while (held := next(filter(_locked, files), None)) is None:

@@ -13,9 +13,8 @@ from kombu.exceptions import OperationalError
 
 from generator.models import ModelVersion, Promotion
 
-# Between entries about attempts of one person at one version.
-REFUSALS_APART = timedelta(minutes=1)
-PROMOTION_TIMEOUT = timedelta(seconds=60)  # an older request was lost and blocks no other
+REFUSALS_APART = timedelta(minutes=1)  # of one user and version; others are not recorded
+PROMOTION_TIMEOUT = timedelta(seconds=60)  # an older request was lost, and is closed
 Outcome = Promotion.Outcome
 
 
@@ -24,7 +23,7 @@ class PromotionConflict(Exception):
 
 
 def promotions_open() -> bool:
-    """Tell whether a switch is under way. A request that was lost on the way is closed first, and blocks no other."""
+    """Tell whether a switch is under way. Closes lost requests first: they block no other."""
     requested = Promotion.objects.filter(outcome=Outcome.REQUESTED)
     lost = requested.filter(created_at__lt=Now() - PROMOTION_TIMEOUT)
     lost.update(
@@ -36,7 +35,7 @@ def promotions_open() -> bool:
 
 
 def version_switch(*, version: ModelVersion) -> None:
-    """Make `version` the live one. Everything accepted after the commit uses it; what runs keeps its own."""
+    """Make `version` the live one, for texts accepted from now on. Earlier texts keep their own."""
     with transaction.atomic():
         ModelVersion.lock_all()  # so that no submit falls between the two updates
         ModelVersion.objects.filter(is_live=True).update(is_live=False)
@@ -44,9 +43,9 @@ def version_switch(*, version: ModelVersion) -> None:
 
 
 def promotion_request(*, version: ModelVersion, user: User, reason: str = "") -> Promotion:
-    """Write a requested switch to the ledger and send it to housekeeping. Raises PromotionConflict.
+    """Enter a requested switch in the ledger and send it to housekeeping.
 
-    Who asks for the same once more, by a second click, gets the switch that is under way.
+    A second click returns the switch that is under way. Raises PromotionConflict during any other.
     """
     with transaction.atomic():
         live = next((row for row in ModelVersion.lock_all() if row.is_live), None)
@@ -70,7 +69,7 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
 
 
 def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str) -> None:
-    """Write an attempt that was not allowed to the ledger; once a minute, or anybody could fill it."""
+    """Enter an attempt that was not allowed, at most once a minute, so that nobody can fill it."""
     attempt = {
         "requested_by": user,
         "to_version": version,
@@ -82,13 +81,13 @@ def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str
 
 
 def promotion_is_open(*, promotion: Promotion) -> bool:
-    """Tell whether a switch still waits to be carried out. One that was lost for too long is closed first."""
+    """Tell whether a switch still waits to be carried out. Closes lost requests first."""
     promotions_open()
     return Promotion.objects.filter(pk=promotion.pk, outcome=Outcome.REQUESTED).exists()
 
 
 def promotion_refuse(*, promotion: Promotion, evidence: str) -> None:
-    """Close a requested switch that failed a check; the live version stays."""
+    """Close a requested switch that failed a check. The live version stays."""
     _close(promotion, Outcome.REFUSED, evidence)
 
 
@@ -105,7 +104,7 @@ def _close(promotion: Promotion, outcome: Promotion.Outcome, evidence: str) -> N
 
 
 def alias_followed(*, version: ModelVersion, reason: str) -> None:
-    """Switch to the version that the champion alias was moved to outside of the admin, and say so in the ledger."""
+    """Switch to the version of the champion alias, which was moved in the registry; enter that."""
     with transaction.atomic():
         live = ModelVersion.objects.filter(is_live=True).first()
         version_switch(version=version)
@@ -119,7 +118,7 @@ def alias_followed(*, version: ModelVersion, reason: str) -> None:
 
 
 def alias_refused(*, version: ModelVersion, reason: str, evidence: str) -> None:
-    """Note once that the alias points to a version that may not serve."""
+    """Enter once that the champion alias points to a version that failed a check."""
     seen = Promotion.objects.filter(
         to_version=version, outcome=Outcome.REFUSED, requested_by=None, evidence=evidence
     )

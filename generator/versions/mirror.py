@@ -1,4 +1,4 @@
-"""Rows that mirror the registry's entries, and what is remembered of files that could not be fetched."""
+"""Rows that mirror the registry's entries, and remember which files could not be fetched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ GONE = "it is not in the registry any more"
 
 
 def registry_keeps_silent() -> bool:
-    """Have housekeeping ask the registry now; tell whether no answer came in time. False when nobody could be asked."""
+    """Have housekeeping ask the registry now, and tell whether no answer came in time.
+
+    False if the broker is away, because then nothing was asked.
+    """
     asked, give_up = clock.now(), time.monotonic() + REGISTRY_PATIENCE
     try:
         current_app.send_task("generator.tasks.registry_sync")
@@ -36,9 +39,9 @@ def registry_keeps_silent() -> bool:
 
 
 def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
-    """Make a row of every registry version; rows of versions that are gone stay, for generations refer to them.
+    """Make a row of every registry entry. Rows of removed entries stay: texts refer to them.
 
-    An entry that cannot be used has a `problem`. Its row keeps what it had, as the proof of the
+    An entry that cannot be used has a `problem`. Its row keeps its other values, which prove the
     texts written with it.
     """
     rows = {(row.name, row.version): row for row in ModelVersion.objects.all()}
@@ -47,61 +50,49 @@ def versions_mirror(registered: Iterable[dict[str, Any]]) -> None:
         row = rows.pop((fields["name"], fields["version"]), None)
         problem = _digest_problem(row, fields) or fields["problem"]
         _say(row, fields["version"], problem)
-        changes = (
-            {"problem": problem[:300]} if row and problem else {**fields, "problem": problem[:300]}
-        )
+        changes = {"problem": problem[:300], "synced_at": Now()}
+        if not (row and problem):
+            changes = {**fields, **changes}
         try:
             with transaction.atomic():
-                ModelVersion.objects.update_or_create(
-                    **identity, defaults={**changes, "synced_at": Now()}
-                )
-        except (
-            DataError,
-            IntegrityError,
-            OverflowError,
-            ValueError,
-        ) as error:  # a number that no column holds, for example
+                ModelVersion.objects.update_or_create(**identity, defaults=changes)
+        except (DataError, IntegrityError, OverflowError, ValueError) as error:
+            # For example a number that no column holds.
             logger.warning("version %s of the registry is left out: %s", fields["version"], error)
     for row in rows.values():
         _say(row, row.version, GONE)
-    ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()]).update(
-        problem=GONE, synced_at=Now()
-    )
+    gone = ModelVersion.objects.filter(pk__in=[row.pk for row in rows.values()])
+    gone.update(problem=GONE, synced_at=Now())
 
 
 def _digest_problem(row: ModelVersion | None, fields: dict[str, Any]) -> str:
-    """A version is what its digest says; under the number of another it would change the proof of every text of that one."""
+    """Return a problem if the digest of a version has changed: that digest proves its texts."""
     if row is None or not row.digest or not fields["digest"] or row.digest == fields["digest"]:
         return ""
-    return (
-        f"its digest was changed in the registry, from {row.digest[:12]} to {fields['digest'][:12]}"
-    )
+    before, now = row.digest[:12], fields["digest"][:12]
+    return f"its digest was changed in the registry, from {before} to {now}"
 
 
 def _say(row: ModelVersion | None, version: int, problem: str) -> None:
-    """Log a problem once, and its end."""
-    before = row.problem if row else ""
-    if problem != before:
-        logger.warning(
-            "version %s of the registry %s",
-            version,
-            f"cannot be used: {problem}" if problem else "can be used again",
-        )
+    """Log the beginning and the end of a problem."""
+    if problem != (row.problem if row else ""):
+        said = f"cannot be used: {problem}" if problem else "can be used again"
+        logger.warning("version %s of the registry %s", version, said)
 
 
 def files_missing(*, version: ModelVersion, reason: str, retry_after: timedelta) -> None:
-    """Remember that a version's files cannot be had, so that nobody asks for them again too soon. See ModelVersion."""
+    """Remember that a version's files could not be fetched, and when to try again."""
     changes = {"files_problem": reason[:300], "files_retry_at": Now() + retry_after}
     ModelVersion.objects.filter(pk=version.pk).update(**changes)
 
 
 def files_found(*, version: ModelVersion) -> None:
-    """Forget that a version's files could not be had."""
+    """Forget that a version's files could not be fetched."""
     remembered = ModelVersion.objects.filter(pk=version.pk).exclude(files_retry_at=None)
     remembered.update(files_problem="", files_retry_at=None)
 
 
 def files_remembered(*, version: ModelVersion) -> str | None:
-    """Return why a version's files cannot be had, perhaps "" for a reason that may pass; None when it is time to ask."""
+    """Return why a version's files could not be fetched, or "" if that may pass. None: try now."""
     still = ModelVersion.objects.filter(pk=version.pk, files_retry_at__gt=Now())
     return still.values_list("files_problem", flat=True).first()

@@ -1,4 +1,4 @@
-"""The registry as seen from the site: mirroring it into rows, following its alias, carrying out switches."""
+"""The registry as the site sees it: mirror it in rows, follow its alias, carry out switches."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # One call at a time, so that switches and the mirror cannot interleave.
 _in_use = threading.Lock()
 _following = threading.Lock()
+MOVED = "The champion alias was moved in the registry."
 
 
 def registry() -> Registry:
@@ -49,22 +50,19 @@ def look() -> None:
 
 
 def sync() -> ModelVersion | None:
-    """Mirror the registry into rows; return the version to follow when the champion alias was moved outside of the admin."""
+    """Mirror the registry in rows. Return the version to follow if its champion alias was moved."""
     source = registry()
     mirror.versions_mirror(_row(source, version) for version in source.versions())
     champion = source.champion()
-    target = (
-        ModelVersion.objects.filter(version=champion, is_live=False).first() if champion else None
-    )
-    return None if ledger.promotions_open() else target
+    if ledger.promotions_open() or champion is None:
+        return None
+    return ModelVersion.objects.filter(version=champion, is_live=False).first()
 
 
-def follow(
-    target: ModelVersion, reason: str = "The champion alias was moved in the registry."
-) -> None:
-    """Make the version live that the alias points to, if it passes every check; otherwise note once which one failed.
+def follow(target: ModelVersion, reason: str = MOVED) -> None:
+    """Make the alias's version live if it passes every check; else enter once which one failed.
 
-    Raises RegistryError for what may pass: the next look at the alias tries again.
+    Raises RegistryError for a failure that may pass; the next look tries again.
     """
     try:
         if target.problem:
@@ -92,9 +90,9 @@ def _row(source: Registry, version: RegisteredVersion) -> dict[str, object]:
 
 
 def register_bundled() -> list[str]:
-    """Register the versions that come with the product, unless the registry has some; return their titles.
+    """Register the bundled versions, unless the registry has some; return their titles.
 
-    The best validation loss becomes the champion.
+    The version with the best validation loss becomes the champion.
     """
     if ModelVersion.objects.exists():
         return []
@@ -108,14 +106,9 @@ def register_bundled() -> list[str]:
             titles.append(registered[-1].title)
     usable = [version for version in registered if not version.problem]
     if usable and source.champion() is None:
-        best = min(
-            usable,
-            key=lambda version: version.metrics.get("validation_nats_per_char", float("inf")),
-        )
-        source.set_champion(best.version)
-    for version in (
-        usable if titles else ()
-    ):  # of a registry that had some, each is fetched when somebody wants it
+        source.set_champion(min(usable, key=_loss).version)
+    # Versions that the registry had already are fetched when somebody wants them.
+    for version in usable if titles else ():
         if not is_complete(settings.VERSIONS_DIR / version.digest):
             _fetch_if_possible(source, version)
     if target := sync():
@@ -123,8 +116,12 @@ def register_bundled() -> list[str]:
     return titles
 
 
+def _loss(version: RegisteredVersion) -> float:
+    return float(version.metrics.get("validation_nats_per_char", float("inf")))
+
+
 def _fetch_if_possible(source: Registry, version: RegisteredVersion) -> None:
-    """One version that cannot be had must not keep the others from being served."""
+    """Fetch a version's files. A version that cannot be fetched must not stop the others."""
     try:
         source.fetch(version.version, settings.VERSIONS_DIR / version.digest)
     except (VersionError, RegistryError) as error:
@@ -138,13 +135,14 @@ def verify(version: ModelVersion, *, anew: bool = False) -> str:
     if found.digest != version.digest:
         raise VersionError(f"the files of {version} have another digest than the registry says")
     load_engine(folder, version.digest, max_streams=1, threads=1, step=settings.ENGINE_STEP).close()
-    return f"Files, hashes, shapes, values and the golden text of {version.digest[:12]} are as they should be."
+    checked = "Files, hashes, shapes, values and the golden text"
+    return f"{checked} of {version.digest[:12]} are as they should be."
 
 
 def carry_out(promotion: Promotion) -> None:
-    """Switch to a version that passes every check; otherwise say in the ledger which one failed.
+    """Switch to a version that passes every check; else enter in the ledger which one failed.
 
-    The registry is free while the files are fetched and checked, which may take a minute.
+    The lock is not held while the files are fetched and checked, which may take a minute.
     """
     target = promotion.to_version
     try:
@@ -163,7 +161,7 @@ def carry_out(promotion: Promotion) -> None:
 
 
 def _check_entry(version: ModelVersion) -> None:
-    """Raise RegistryError unless the registry holds the version, with the digest that its texts were written with."""
+    """Raise RegistryError unless the registry has the version, with the digest that we mirror."""
     with _in_use:
         entry = registry().version(version.version)
     if entry.digest != version.digest:
