@@ -1,4 +1,4 @@
-"""Random faults on the running product, one after the other; each leaves everything running again."""
+"""Random faults on the running product, one at a time; after each, every process runs again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from redis import Redis
 
@@ -21,7 +22,10 @@ QUIET = (1.0, 8.0)  # seconds between two faults
 
 
 class Chaos:
-    """`counts` says how often each fault came. The same seed gives the same faults, though not at the same characters."""
+    """Random faults; `counts` has the number of each.
+
+    The same seed gives the same faults, but at other characters of the texts.
+    """
 
     def __init__(self, stack: Stack, chance: random.Random) -> None:
         self._stack = stack
@@ -29,7 +33,7 @@ class Chaos:
         self.counts: Counter[str] = Counter()
 
     async def run(self, until: float) -> None:
-        """Cause faults until that moment of the monotonic clock."""
+        """Cause faults until `until` on the monotonic clock."""
         faults: tuple[Callable[[], Awaitable[None]], ...] = (
             self.worker_killed,
             self.worker_told_to_stop,
@@ -48,48 +52,48 @@ class Chaos:
             await asyncio.sleep(self._chance.uniform(*QUIET))
 
     async def worker_killed(self) -> None:
-        """One of the two."""
+        """Kill one of the two workers."""
         await self._restart(signal.SIGKILL, self._chance.choice(WORKERS))
 
     async def worker_told_to_stop(self) -> None:
-        """As a deployment does."""
+        """Stop a worker as a deployment does."""
         await self._restart(signal.SIGTERM, self._chance.choice(WORKERS))
 
     async def every_worker_killed(self) -> None:
-        """Texts wait until one is back."""
+        """Kill both workers; texts wait until one is back."""
         await self._restart(signal.SIGKILL, *WORKERS)
 
     async def worker_frozen(self) -> None:
-        """Longer than the heartbeat limit, so that others take what it holds."""
+        """Freeze a worker beyond the heartbeat limit, so that others take its texts."""
         name, seconds = self._chance.choice(WORKERS), self._chance.uniform(*FROZEN)
         await in_background(lambda: self._stack.freeze(name))
         await asyncio.sleep(seconds)
         self._stack.send(name, signal.SIGCONT)
 
     async def redis_killed(self) -> None:
-        """It comes back empty."""
+        """Kill Redis; it comes back empty."""
         await self._restart(signal.SIGKILL, "redis")
 
     async def redis_emptied(self) -> None:
-        """Logs and messages go; connections stay."""
+        """Empty Redis: logs and messages are lost, connections stay."""
         with Redis.from_url(self._stack.redis_url) as redis:
             await in_background(redis.flushall)
 
     async def web_killed(self) -> None:
-        """All pages lose their sockets at once."""
+        """Kill the web process: all pages lose their sockets at once."""
         await self._restart(signal.SIGKILL, "web")
 
     async def housekeeping_killed(self) -> None:
-        """Nothing is given back meanwhile."""
+        """Kill housekeeping: no texts are requeued meanwhile."""
         await self._restart(signal.SIGKILL, "housekeeping")
 
     async def nothing(self) -> None:
-        """A while in which all must come to rest."""
+        """Wait without a fault, so that the product can recover."""
         await asyncio.sleep(self._chance.uniform(*FROZEN))
 
     async def _restart(self, number: int, *names: str) -> None:
         seconds = self._chance.uniform(*AWAY)
         for name in names:
-            await in_background(lambda name=name: self._stack.stop(name, number))  # type: ignore[misc]
+            await in_background(partial(self._stack.stop, name, number))
         await asyncio.sleep(seconds)
         await in_background(lambda: self._stack.start(*names))

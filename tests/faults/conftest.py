@@ -1,4 +1,4 @@
-"""Faults: one running product for all rows, which each row leaves as it was, and a table of what came of them."""
+"""One running product for all rows of the fault table, the options, and the printed table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the controls to the full form."""
+    """Run the controls only in the full form."""
     return (
         True
         if collection_path.name == "test_controls.py" and config.getoption("--faults") == "short"
@@ -39,7 +39,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Recovering takes its time."""
+    """Allow time for recovery."""
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the rows."""
+    """Print the table."""
     lines = list(table())
     if len(lines) > 1:
         terminalreporter.section(
@@ -64,7 +64,7 @@ SEED = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed once."""
+    """Choose the seed once per run."""
     given = config.getoption("--faults-seed")
     config.stash[SEED] = random.randrange(10**6) if given is None else given
     harness.run.update(form=config.getoption("--faults"), seed=config.stash[SEED])
@@ -72,13 +72,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether this is the long form."""
+    """Whether this is the full form."""
     return bool(pytestconfig.getoption("--faults") == "full")
 
 
 @pytest.fixture
 def chance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> random.Random:
-    """Random moments, the same for the same seed and test."""
+    """Random moments; the same seed and test give the same moments."""
     return random.Random(f"{pytestconfig.stash[SEED]} {request.node.name}")
 
 
@@ -92,19 +92,19 @@ def running(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def references(running: Stack) -> References:
-    """What every text must equal."""
+    """The texts that all others must equal."""
     return References(running)
 
 
 @pytest.fixture
 def both(running: Stack) -> Stack:
-    """The product with two workers, all of it well."""
+    """The product with two workers, everything running."""
     whole(running, *TWO_WORKERS)
     return running
 
 
 @pytest.fixture
 def one(running: Stack) -> Stack:
-    """The product with one worker, all of it well."""
+    """The product with one worker, everything running."""
     whole(running, *(name for name in TWO_WORKERS if name != "worker-2"))
     return running

@@ -18,7 +18,10 @@ def usage(pid: int) -> tuple[float, int]:
 
 
 class Gauges:
-    """A process that was started again begins anew; a report shows the longest run of each, the only one that can show a leak."""
+    """Samples of each process, by run: a restart begins a new one.
+
+    Reports show the longest run of each process, because only that can show a leak.
+    """
 
     def __init__(self, stack: Stack, names: tuple[str, ...]) -> None:
         self._stack = stack
@@ -27,16 +30,18 @@ class Gauges:
         self._runs: dict[str, dict[int, list[Sample]]] = {name: {} for name in names}
 
     def sample(self) -> None:
-        """Look at every process that runs."""
+        """Take a sample of every running process."""
         for name in self._names:
-            with contextlib.suppress(KeyError, OSError, StopIteration):  # it is away, or just going
+            with contextlib.suppress(
+                KeyError, OSError, StopIteration
+            ):  # it has ended, or is ending
                 pid = self._stack.pid(name)
                 self._runs[name].setdefault(pid, []).append(
                     (time.monotonic() - self._began, *usage(pid))
                 )
 
     def series(self) -> dict[str, list[list[float]]]:
-        """Return for each process the samples of its longest run, thinned out: seconds, MiB, files."""
+        """Return for each process some samples of its longest run: seconds, MiB, files."""
         longest = {name: max(runs.values(), key=len) for name, runs in self._runs.items() if runs}
         return {
             name: [
@@ -47,13 +52,17 @@ class Gauges:
         }
 
     def lines(self) -> list[str]:
-        """Return for each process what its longest run used at first, at last and at most."""
+        """Return for each process the first, last and largest use of its longest run."""
+        rest = f"{'last':>7}{'most':>7}"
         lines = [
-            f"{'longest run of':16}{'seconds':>8}{'MiB first':>11}{'last':>7}{'most':>7}{'files first':>13}{'last':>7}{'most':>7}"
+            f"{'longest run of':16}{'seconds':>8}{'MiB first':>11}{rest}{'files first':>13}{rest}"
         ]
         for name, runs in self._runs.items():
             if samples := max(runs.values(), key=len, default=[]):
                 seconds, memory, files = zip(*samples, strict=True)
-                used = f"{memory[0]:11.0f}{memory[-1]:7.0f}{max(memory):7.0f}{files[0]:13}{files[-1]:7}{max(files):7}"
-                lines.append(f"{name:16}{seconds[-1] - seconds[0]:8.0f}{used}")
+                lines.append(
+                    f"{name:16}{seconds[-1] - seconds[0]:8.0f}"
+                    f"{memory[0]:11.0f}{memory[-1]:7.0f}{max(memory):7.0f}"
+                    f"{files[0]:13}{files[-1]:7}{max(files):7}"
+                )
         return lines

@@ -1,7 +1,6 @@
-"""Load on the running product, what became of it, and the texts it must equal.
+"""Load on the running product, its results, and the texts that it must produce.
 
-A row of the fault table is one `Load` with a fault in the middle; `Load.result` says what was
-promised and what came of it.
+A row of the fault table is one `Load` with a fault during it; `Load.result` returns the row.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ RESULTS = BUILD / "faults.json"
 REFERENCES = BUILD / "faults-reference.json"
 PROMPT = "It was a dark"
 TEMPERATURE = 0.8
-SEEDS = (1, 2, 3, 4)  # few, for a reference takes seconds
-COUNT = 16  # generations under way
-LENGTH = 8_000  # with 16 under way about four seconds of writing
+SEEDS = (1, 2, 3, 4)  # few, because a reference takes seconds
+COUNT = 16  # active generations
+LENGTH = 8_000  # with 16 active, about four seconds of writing
 LONGEST = 20_000
 TWO_WORKERS = (*EVERYTHING, "worker-2")
 NO_LIMITS = {
@@ -69,17 +68,16 @@ class Result:
         return self.accepted > 0 and not (self.lost or self.wrong)
 
     def save(self) -> None:
-        """Record the row, and fail the test that it belongs to if a text was lost or wrong."""
+        """Record the row, and fail its test if a text was lost or wrong."""
         self.record()
         assert self.good, self
 
     def record(self) -> None:
-        """Write the row into build/faults.json, in place of the one that an earlier run left there."""
+        """Write the row into build/faults.json; it replaces that of an earlier run."""
         recorded[self.name] = self
         BUILD.mkdir(exist_ok=True)
-        with RESULTS.with_suffix(".lock").open(
-            "w"
-        ) as lock:  # two runs side by side keep each other's rows
+        # The lock keeps the rows of two runs at the same time.
+        with RESULTS.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
             saved[self.name] = (
@@ -89,11 +87,11 @@ class Result:
 
 
 recorded: dict[str, Result] = {}
-run: dict[str, Any] = {}  # what all rows of this run have in common: the form, the seed
+run: dict[str, Any] = {}  # common to all rows of this run: the form, the seed
 
 
 class References:
-    """The texts of the live version for `SEEDS`, written alone and one character after the other; kept in build/."""
+    """The texts of the live version for `SEEDS`, each generated alone; cached in build/."""
 
     def __init__(self, stack: Stack) -> None:
         self._digest = stack.rows("SELECT digest FROM generator_modelversion WHERE is_live")[0][
@@ -105,7 +103,7 @@ class References:
         )
 
     def text(self, seed: int, length: int = LONGEST) -> str:
-        """Return the text of a seed; a shorter one is the beginning of a longer one."""
+        """Return the first `length` characters of the text of a seed."""
         key = f"{self._digest} {PROMPT} {TEMPERATURE} {seed}"
         if len(self._texts.get(key, "")) < length:
             version = read_version(self._folder)
@@ -153,13 +151,13 @@ class Load:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def submit(self, seed: int, **parameters: Any) -> Watcher:
-        """Submit one more and watch it."""
+        """Submit another generation and watch it."""
         known = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": self.length, "seed": seed}
         accepted = await asyncio.to_thread(lambda: self.visitor.submit(**known | parameters))
         return self.watch(accepted["id"], seed)
 
     def watch(self, generation_id: str, seed: int) -> Watcher:
-        """Watch a generation that was accepted."""
+        """Watch an accepted generation."""
         watcher = Watcher(self.visitor, generation_id)
         self.accepted[generation_id] = seed
         self.watchers.append(watcher)
@@ -167,15 +165,16 @@ class Load:
         return watcher
 
     async def under_way(self, characters: int = 1, ended: int = 0) -> None:
-        """Wait until every page shows some characters; at most `ended` of them may have ended by then."""
+        """Wait until every page shows some characters; at most `ended` texts may have ended."""
         async with asyncio.timeout(60):
-            while not all(len(watcher.text) >= characters for watcher in self.watchers):  # noqa: ASYNC110 (16 pages, no one event)
-                await asyncio.sleep(0.01)
+            for watcher in self.watchers:
+                while len(watcher.text) < characters:  # noqa: ASYNC110 (pages have no event)
+                    await asyncio.sleep(0.01)
         over = sum(watcher.end is not None for watcher in self.watchers)
         assert over <= ended, f"{over} of {len(self.watchers)} had ended before the fault came"
 
     def fault_ended(self) -> None:
-        """Say that from now on nothing is in the way."""
+        """Record that the fault has ended; recovery is measured from here."""
         self._fault_ended = time.monotonic()
 
     async def finish(self, patience: float = 90.0) -> None:
@@ -186,11 +185,12 @@ class Load:
         """Return the rows of this load's generations by id."""
         wanted = [UUID(generation_id).hex for generation_id in self.accepted]
         marks = ", ".join("?" * len(wanted))
-        query = f"SELECT id, state, text, attempt, failures, worker_id, error FROM generator_generation WHERE id IN ({marks})"
+        columns = "id, state, text, attempt, failures, worker_id, error"
+        query = f"SELECT {columns} FROM generator_generation WHERE id IN ({marks})"
         return {str(UUID(row["id"])): row for row in self.stack.rows(query, *wanted)}
 
     def result(self, name: str, **notes: Any) -> Result:
-        """Hold all texts, on the pages and in the rows, against the references."""
+        """Compare all texts, on pages and in rows, with the references."""
         rows = self.rows()
         problems: list[str] = []
         counts = {"done": 0, "cancelled": 0, "lost": 0, "wrong": 0}
@@ -220,19 +220,17 @@ class Load:
         if not expected.startswith(watcher.text) or not expected.startswith(row["text"]):
             return "wrong", "another text than the reference"
         if watcher.end is None or row["state"] == "failed":
-            return (
-                "lost",
-                f"{row['state']} {row['error']} after {len(row['text'])} characters, {len(watcher.text)} on the page",
-            )
+            where = f"after {len(row['text'])} characters, {len(watcher.text)} on the page"
+            return "lost", f"{row['state']} {row['error']} {where}"
         if row["text"] != watcher.text or watcher.end["state"] != row["state"]:
-            return "wrong", "the row does not say what the page was told"
+            return "wrong", "the row differs from what the page received"
         if row["state"] == "done" and row["text"] != expected:
             return "wrong", "done before its end"
         return row["state"], ""
 
 
 def whole(stack: Stack, *names: str) -> None:
-    """Have exactly these processes of the product running, for the next row."""
+    """Make exactly these processes run, and wait until all texts have ended."""
     for name in TWO_WORKERS:
         if stack.is_running(name) and name not in names:
             stack.stop(name)
@@ -240,11 +238,11 @@ def whole(stack: Stack, *names: str) -> None:
     if missing:
         stack.start(*missing)
     under_way = "SELECT 1 FROM generator_generation WHERE state IN ('queued', 'running')"
-    wait_until(lambda: not stack.rows(under_way), "all has ended", 60)
+    wait_until(lambda: not stack.rows(under_way), "all texts have ended", 60)
 
 
 def in_background(work: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
-    """Return blocking work on processes as a coroutine: the pages go on meanwhile."""
+    """Return blocking work as a coroutine that runs in a thread, while the pages continue."""
     return asyncio.to_thread(work)
 
 
@@ -254,7 +252,8 @@ def table() -> Iterator[str]:
     for name in sorted(recorded, key=lambda name: (len(name.split()[0]), name)):
         row = recorded[name]
         recovery = "-" if row.recovery is None else f"{row.recovery:.1f}"
-        counts = f"{row.accepted:8}{row.done:6}{row.cancelled:11}{row.lost:6}{row.wrong:7}{row.longest_stall:9.1f}{recovery:>12}"
+        counts = f"{row.accepted:8}{row.done:6}{row.cancelled:11}{row.lost:6}{row.wrong:7}"
+        counts += f"{row.longest_stall:9.1f}{recovery:>12}"
         yield f"{name:16}{counts}  " + ", ".join(
             f"{key} {value}" for key, value in row.notes.items()
         )

@@ -1,4 +1,4 @@
-"""Processes of a running product with a fault inside them; what can be wrong is in poison/sitecustomize.py."""
+"""Faults inside processes of the running product; poison/sitecustomize.py defines them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from generator.operations import processes
 from tests.stack import Stack
 
 POISON = Path(__file__).parent / "poison"
-SPOILT_SEED = 5  # of the stream that a fault is about; a seed of no other text
+SPOILT_SEED = 5  # of the stream that a fault hits; no other text has this seed
 
 
 @contextmanager
 def injected(stack: Stack, *faults: str) -> Iterator[None]:
-    """Give the processes that are started inside these faults. They keep them until they are started again outside."""
+    """Give these faults to processes started within the context, for as long as they run."""
     sound = stack.environment
     stack.environment = {
         **sound,
@@ -29,7 +29,7 @@ def injected(stack: Stack, *faults: str) -> Iterator[None]:
 
 
 def start_with(stack: Stack, fault: str, *names: str) -> None:
-    """Start processes again, with a fault inside."""
+    """Restart processes with a fault."""
     for name in names:
         stack.kill(name)
     with injected(stack, fault):
@@ -37,7 +37,7 @@ def start_with(stack: Stack, fault: str, *names: str) -> None:
 
 
 def start_sound(stack: Stack, *names: str) -> None:
-    """Start processes again, without any fault."""
+    """Restart processes without faults."""
     for name in names:
         if stack.is_running(name):
             stack.kill(name)

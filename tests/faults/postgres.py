@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, and the product on it."""
+"""A PostgreSQL server for one test, and the product on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.stack import HOST, Stack
 
 
 class PostgresServer:
-    """A cluster in a temporary folder, on a free port; nothing of the system's own service is touched."""
+    """A cluster in a temporary folder, on a free port; the system's own service is not used."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="charrnn-postgres-"))
@@ -47,7 +47,7 @@ class PostgresServer:
         shutil.rmtree(self._folder)
 
     def start(self) -> None:
-        """Start the server and wait until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         options = (
             f"-p {self._port} -c listen_addresses={HOST} -c unix_socket_directories={self._folder}"
         )
@@ -61,7 +61,7 @@ class PostgresServer:
         )
 
     def stop(self) -> None:
-        """End it as a power cut would: connections break, nothing is written back."""
+        """Stop it as a power failure does: connections break, nothing is flushed."""
         self._run("pg_ctl", "stop", "--mode=immediate", "--wait", f"--pgdata={self._data}")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -79,7 +79,7 @@ class PostgresServer:
 
 
 def _path(program: str) -> str:
-    """Return where a program of the server is; Debian keeps them out of PATH, by version."""
+    """Return the path of a server program; Debian keeps them outside PATH, by version."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: int(path.parts[4])
     )
@@ -89,7 +89,7 @@ def _path(program: str) -> str:
 
 
 class PostgresStack(Stack):
-    """The product on such a server; `DATABASE_URL` is among its settings."""
+    """The product on such a server; its settings must have `DATABASE_URL`."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         self._database = settings["DATABASE_URL"]

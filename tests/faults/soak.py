@@ -1,6 +1,8 @@
-"""Steady load and random faults: `python -m tests.faults.soak --minutes 10 [--seed N] [--visitors N] [--faults none]`.
+"""Steady load and random faults for some minutes.
 
-Every text is held against its reference, and the memory and open files of each process are watched.
+    python -m tests.faults.soak --minutes 10 [--seed N] [--visitors N] [--faults none]
+
+Every text is compared with its reference. The report has the memory and open files of each process.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ PROBLEMS_KEPT = 20
 
 
 class Soak:
-    """Visitors who write one text after the other, and what became of all of them."""
+    """Visitors who write one text after another, and the results of all texts."""
 
     def __init__(self, stack: Stack, seed: int, seconds: float) -> None:
         self.stack = stack
@@ -57,10 +59,10 @@ class Soak:
         self.references = References(stack)
         self.total = Result("soak", 0, 0, 0, 0, 0, 0.0, None)
         self.attempts: Counter[int] = Counter()
-        self.answers: Counter[str] = Counter()  # to submits, other than that they were accepted
+        self.answers: Counter[str] = Counter()  # to submits that were not accepted
 
     async def visit(self, number: int) -> None:
-        """Write texts, some of which are stopped on the way."""
+        """Write texts; some are cancelled before they end."""
         visitor, chance = self.stack.visitor(), random.Random(f"{self.seed} {number}")
         while time.monotonic() < self.until:
             length, seed = chance.randint(SHORTEST, LENGTH), chance.choice(SEEDS)
@@ -77,7 +79,10 @@ class Soak:
             await asyncio.sleep(chance.uniform(0, THINKING))
 
     async def submit(self, visitor: Visitor, length: int, seed: int) -> str:
-        """Send a form until it is accepted, as a page does: the same form, so that nothing is made twice. Return the id."""
+        """Send a form until it is accepted, and return the id.
+
+        It is the same form each time, as from a page, so no text is created twice.
+        """
         form = {
             "prompt": PROMPT,
             "temperature": TEMPERATURE,
@@ -102,7 +107,7 @@ class Soak:
         raise AssertionError(f"no submit was accepted within {PATIENCE:.0f} s: {self.answers}")
 
     def add(self, result: Result, attempts: set[int]) -> None:
-        """Count what became of one text."""
+        """Count the result of one text."""
         for name in ("accepted", "done", "cancelled", "lost", "wrong"):
             setattr(self.total, name, getattr(self.total, name) + getattr(result, name))
         self.total.longest_stall = max(self.total.longest_stall, result.longest_stall)
@@ -110,7 +115,7 @@ class Soak:
         self.attempts.update(attempts)
 
     async def watch(self, gauges: Gauges, chaos: Chaos) -> None:
-        """Sample the processes and show how it goes, until cancelled."""
+        """Sample the processes and print the progress until cancelled."""
         began, shown = time.monotonic(), 0
         with tqdm(total=round(self.until - began), unit="s") as bar:
             while True:
@@ -124,7 +129,7 @@ class Soak:
                 await asyncio.sleep(SAMPLE_EVERY)
 
     def check_rows(self) -> None:
-        """What the visitors know of is all there is, and all of it has ended."""
+        """Check that the database has exactly the visitors' texts and that all have ended."""
         states = {
             row["state"]: row["n"]
             for row in self.stack.rows(
@@ -140,7 +145,7 @@ class Soak:
 
 
 async def soak(stack: Stack, options: argparse.Namespace) -> bool:
-    """Run it, print and record what came of it; return whether all was well."""
+    """Run it, print and record the result; return whether it was good."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * options.visitors + 8))
     for seed in SEEDS:
         References(stack).text(seed)
@@ -153,7 +158,7 @@ async def soak(stack: Stack, options: argparse.Namespace) -> bool:
         if options.faults == "random":
             group.create_task(chaos.run(work.until))
     await in_background(lambda: whole(stack, *TWO_WORKERS))
-    await asyncio.sleep(SAMPLE_EVERY * 2)  # a last sample of everything at rest
+    await asyncio.sleep(SAMPLE_EVERY * 2)  # for a last sample without load
     watching.cancel()
     work.check_rows()
     print("\n".join(gauges.lines()))
@@ -169,13 +174,11 @@ async def soak(stack: Stack, options: argparse.Namespace) -> bool:
     }
     total = work.total
     print(
-        f"seed {options.seed}: {total.accepted} accepted, {total.done} done, {total.cancelled} cancelled, {total.lost} lost, ",
-        end="",
+        f"seed {options.seed}: {total.accepted} accepted, {total.done} done,",
+        f"{total.cancelled} cancelled, {total.lost} lost, {total.wrong} wrong;",
+        f"longest stall {total.longest_stall:.1f} s; attempts {total.notes['attempts']}",
     )
-    print(
-        f"{total.wrong} wrong; longest stall {total.longest_stall:.1f} s; attempts {total.notes['attempts']}"
-    )
-    print(f"faults {total.notes['faults']}; submits answered otherwise {total.notes['answers']}")
+    print(f"faults {total.notes['faults']}; other answers to submits {total.notes['answers']}")
     print(*total.problems, sep="\n")
     run.update(form="soak", seed=options.seed)
     total.record()
@@ -191,7 +194,8 @@ def main() -> int:
     parser.add_argument("--faults", choices=("random", "none"), default="random")
     options = parser.parse_args()
     print(
-        f"seed {options.seed}, {options.visitors} visitors, {options.minutes} minutes, faults: {options.faults}",
+        f"seed {options.seed}, {options.visitors} visitors, {options.minutes} minutes,",
+        f"faults: {options.faults}",
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="charrnn-soak-") as folder:

@@ -1,4 +1,4 @@
-"""F16: a cancel at every moment at which one may come. It ends the text or comes too late, and disturbs no other."""
+"""F16: a cancel at any moment ends the text or comes too late, and disturbs no other text."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from tests.faults.test_workers import held, ids_of
 from tests.faults.watcher import Watcher
 from tests.stack import Stack, wait_until
 
-GENEROUS = (
-    5  # a hundred milliseconds are promised for a quiet machine; what was measured is in the table
-)
-ROUNDS = {False: 4, True: 25}  # of each moment, in the short and the full form
+# Factor on the documented limit of 100 ms, which holds for an idle machine.
+GENEROUS = 5
+ROUNDS = {False: 4, True: 25}  # for each moment, in the short and the full form
 SHORT = 2_000  # characters, so that the last one comes soon
 
 
@@ -57,7 +56,7 @@ async def test_f16_a_cancel_at_the_first_character_at_the_last_and_twice(
 
 
 async def click(watcher: Watcher, characters: int, times: int = 1) -> float:
-    """Stop a text that shows so many characters, wait for its end, and return the moment of the click."""
+    """Cancel a text at `characters`, wait for its end, and return the moment of the click."""
     assert await watcher.reaches(characters)
     clicked = time.monotonic()
     for _ in range(times):
@@ -67,12 +66,12 @@ async def click(watcher: Watcher, characters: int, times: int = 1) -> float:
 
 
 def last_character(watcher: Watcher) -> float:
-    """Return when the last characters came to the page; a little after they were sampled."""
+    """Return when the last characters reached the page, shortly after they were sampled."""
     return watcher.arrivals[-1][0]
 
 
 def percentile(values: list[float], part: float) -> float:
-    """Return the smallest value that is not below this part of all."""
+    """Return the smallest value that at least this share of all values does not exceed."""
     return sorted(values)[math.ceil(part * len(values)) - 1]
 
 

@@ -1,4 +1,4 @@
-"""F19: a worker whose clock is wrong keeps its texts as long as it lives, and is missed when it dies."""
+"""F19: a worker with a wrong clock keeps its texts while it runs; its death is noticed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEHIND, AHEAD = (
 
 @pytest.fixture
 async def sound_again(one: Stack) -> AsyncIterator[None]:
-    """Leave a worker behind whose clock is right."""
+    """Leave a worker with a correct clock to the next test."""
     yield
     await in_background(lambda: start_sound(one, "worker"))
 

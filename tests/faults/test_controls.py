@@ -1,9 +1,10 @@
-"""The suite can fail: with a part of the product spoilt a row turns red. Each control is a row whose result must be bad."""
+"""Controls: with a broken part in the product, a row of the fault table must have a bad result."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
@@ -21,12 +22,12 @@ from tests.faults.test_workers import WORKERS, ends, freeze, held, ids_of
 from tests.stack import Stack, wait_until
 
 HOUSEKEEPERS = ("beat", "housekeeping")
-PATIENCE = 20.0  # seconds; housekeeping gives back what a dead worker held after 10 to 12
+PATIENCE = 20.0  # seconds; housekeeping requeues a dead worker's texts after 10 to 12
 
 
 @pytest.fixture
 async def sound_again(both: Stack) -> AsyncIterator[None]:
-    """Leave nothing spoilt behind."""
+    """Leave sound processes to the next test."""
     yield
     await in_background(
         lambda: start_sound(both, *(name for name in TWO_WORKERS if name != "redis"))
@@ -69,7 +70,7 @@ async def test_with_text_over_the_channel_layer_alone_f5_loses_characters(
     await in_background(lambda: start_with(both, "backfill", "web"))
     assert (
         await watched_from_the_start(both, references, lambda: None)
-    ).good  # only the fault makes the difference
+    ).good  # the fault alone makes the difference
     result = await watched_from_the_start(
         both, references, lambda: both.restart("redis", signal.SIGKILL)
     )
@@ -80,9 +81,9 @@ async def test_with_text_over_the_channel_layer_alone_f5_loses_characters(
 async def watched_from_the_start(
     stack: Stack, references: References, fault: Callable[[], None]
 ) -> Result:
-    """Return what becomes of texts whose pages were open before the first character."""
+    """Return the result of texts whose pages were open before the first character."""
     for name in WORKERS:
-        await in_background(lambda name=name: stack.stop(name))  # type: ignore[misc]
+        await in_background(partial(stack.stop, name))
     async with Load(stack, references, count=4, length=LONGEST) as load:
         await in_background(
             lambda: wait_until(

@@ -1,4 +1,4 @@
-"""F15, F17 and F18: replies that are lost, visitors who leave, and a database that is busy or away."""
+"""F15, F17 and F18: lost replies, visitors who leave, a database that is busy or unavailable."""
 
 from __future__ import annotations
 
@@ -33,22 +33,19 @@ from tests.proxy import Proxy
 from tests.stack import EVERYTHING, Stack, wait_until
 from tests.visitor import Visitor
 
-LOCKS = {
-    "SQLite 5 s": 5.0,
-    "SQLite 22 s": 22.0,
-}  # the latter is longer than a request waits for its turn
+LOCKS = {"SQLite 5 s": 5.0, "SQLite 22 s": 22.0}  # a request waits for less than 22 seconds
 WAIT = 20.0  # seconds; settings.DATABASES
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The short form locks SQLite once; the full one also for longer than anybody waits, and takes PostgreSQL away."""
+    """The short form locks SQLite for 5 s; the full form also for 22 s, and stops PostgreSQL."""
     if "trouble" in metafunc.fixturenames:
         full = metafunc.config.getoption("--faults") == "full"
         metafunc.parametrize("trouble", [*LOCKS, "PostgreSQL"] if full else list(LOCKS)[:1])
 
 
 def unanswered(visitor: Visitor, **parameters: Any) -> None:
-    """Submit, and see the connection break before the reply."""
+    """Submit, and expect the connection to break before the reply."""
     with pytest.raises(requests.ConnectionError):
         visitor.ask(**parameters)
 
@@ -97,7 +94,7 @@ async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(
     visitor = both.visitor()
     form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
     ids = [(await asyncio.to_thread(lambda: visitor.submit(**form)))["id"] for _ in range(4)]
-    for one in ids[1:]:  # the first is not looked at for a moment
+    for one in ids[1:]:  # the first is not opened for a while
         async with visitor.socket(one) as socket:
             await socket.recv()
             socket.transport.abort()
@@ -117,7 +114,7 @@ async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(
 
 @contextlib.contextmanager
 def locked(stack: Stack) -> Iterator[None]:
-    """Hold the database's one lock for writing, as a long transaction of another process does."""
+    """Hold the database's write lock, as a long transaction of another process does."""
     with contextlib.closing(
         sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=WAIT, isolation_level=None)
     ) as other:
@@ -128,14 +125,14 @@ def locked(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def away(server: PostgresServer) -> Iterator[None]:
-    """Have the database server die, and come back."""
+    """Stop the database server, and start it again at the end."""
     server.stop()
     yield
     server.start()
 
 
 def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str, int]:
-    """Send a form as often as the server asks for it; return the id, and how often it was refused."""
+    """Send a form until it is accepted; return the id and the number of refusals."""
     form = {
         "prompt": PROMPT,
         "temperature": TEMPERATURE,
@@ -153,7 +150,7 @@ def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str
 
 
 def tracebacks(stack: Stack) -> int:
-    """Return how many there are in the logs."""
+    """Return the number of tracebacks in the logs."""
     return sum(
         log.read_text(errors="replace").count("Traceback")
         for log in (stack.data_dir / "logs").glob("*.log")
@@ -167,7 +164,7 @@ async def write_through(
     trouble: AbstractContextManager[None],
     seconds: float,
 ) -> None:
-    """Have 16 texts written and 5 more submitted while the database is in trouble for some seconds."""
+    """Write 16 texts and submit 5 more while the database has a fault for some seconds."""
     before = tracebacks(stack)
     async with Load(stack, references, length=LONGEST // 2) as load:
         await load.under_way()
@@ -210,5 +207,5 @@ async def test_f18_a_database_that_is_busy_or_away(
             await asyncio.to_thread(stack.start, *EVERYTHING)
             await write_through(stack, references, trouble, away(server), 2.0)
             with away(server):
-                pass  # nobody asked meanwhile, and so nobody notices that every connection is broken
+                pass  # without requests, nothing notices that all connections are broken
             assert [stack.visitor().get("/history/").status_code for _ in range(20)] == [200] * 20

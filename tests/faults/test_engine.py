@@ -1,4 +1,4 @@
-"""F14: one stream raises inside the engine; the engine's thread dies. Both in a real worker, see poison/sitecustomize.py."""
+"""F14: a stream raises inside the engine, and the engine's thread dies, in a real worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_FAILURES = 3  # the default of GENERATION_MAX_FAILURES
 
 @pytest.fixture
 async def sound_again(one: Stack) -> AsyncIterator[None]:
-    """Leave a worker without faults behind."""
+    """Leave a worker without faults to the next test."""
     yield
     await in_background(lambda: start_sound(one, "worker"))
 
@@ -53,21 +53,18 @@ async def test_f14_a_dead_engine_ends_its_process_and_costs_no_text(
     await in_background(
         lambda: start_with(one, f"engine={SPOILT_SEED}:{tmp_path / 'died'}", "worker")
     )
-    async with Load(
-        one, references, seeds=(*(SEEDS * COUNT)[: COUNT - 1], SPOILT_SEED)
-    ) as load:  # last: all are under way by then
+    seeds = (*(SEEDS * COUNT)[: COUNT - 1], SPOILT_SEED)  # last: the others are active by then
+    async with Load(one, references, seeds=seeds) as load:
         await in_background(
             lambda: wait_until(lambda: not one.is_running("worker"), "the process ends by itself")
         )
-        code = one.stop("worker")  # it has ended: this asks how
-        await in_background(
-            lambda: one.start("worker")
-        )  # as supervisord does, see tests/integration/test_up.py
+        code = one.stop("worker")  # it has ended: this returns its exit code
+        # As supervisord does, see tests/integration/test_up.py.
+        await in_background(lambda: one.start("worker"))
         load.fault_ended()
         await load.finish()
         result = load.result("F14 engine", **{"exit code": code})
     result.save()
     assert code == os.EX_SOFTWARE
-    assert {(row["attempt"], row["failures"]) for row in load.rows().values()} == {
-        (2, 0)
-    }  # no text is blamed for it
+    outcomes = {(row["attempt"], row["failures"]) for row in load.rows().values()}
+    assert outcomes == {(2, 0)}, "no text counts it as a failure of its own"

@@ -1,4 +1,4 @@
-"""F9 and F10: pages that are reloaded, closed and doubled, and links that break, crawl and fall silent."""
+"""F9 and F10: pages reloaded, closed and opened twice; links that break, are slow or silent."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from tests.faults.harness import LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, Refe
 from tests.proxy import Proxy
 from tests.stack import Stack, wait_until
 
-RESTORED = 0.3  # seconds (p95) from a reload to all of the text that was there before
+RESTORED = 0.3  # seconds (p95) from a reload until the earlier text is shown again
 RELOADS = 4  # of one text
-STALLED = (
-    8  # clients, so that what one costs stands out from what a process takes and gives back anyway
-)
+STALLED = 8  # clients: enough to tell their memory from other changes of the process
 STALLED_COST = 5.0  # MiB
 RELOAD = """() => {
   sessionStorage.wanted = document.querySelector("[data-text]").textContent.length;
   delete document.documentElement.dataset.restored;
   location.reload();
 }"""
-# In the page that comes: seconds from the start of the navigation to the frame that shows all that
-# was shown before.
+# In the reloaded page: seconds from the start of the navigation to the frame that shows all of the
+# earlier text.
 WATCH = """
 function look() {
   const text = document.querySelector("[data-text]");
@@ -44,7 +42,7 @@ if (sessionStorage.wanted) document.addEventListener("DOMContentLoaded", look);
 
 @pytest.fixture
 def context(both: Stack) -> Iterator[BrowserContext]:
-    """The browser of one visitor, for one test: Playwright's event loop would stand in the way of the other tests'."""
+    """The browser of one visitor, for one test: its event loop must not outlive the test."""
     chromium = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
@@ -61,7 +59,7 @@ def context(both: Stack) -> Iterator[BrowserContext]:
 
 
 def reload(page: Page) -> float:
-    """Reload a page and return the seconds until the text it showed was there again."""
+    """Reload a page and return the seconds until its text is shown again."""
     page.evaluate(RELOAD)
     restored = page.locator("html[data-restored]").get_attribute("data-restored")
     assert restored
@@ -69,7 +67,7 @@ def reload(page: Page) -> float:
 
 
 def reload_at_random(page: Page, chance: random.Random) -> list[float]:
-    """Reload a page again and again while its text grows, and return how long each restoring took."""
+    """Reload a page several times while its text grows; return the seconds of each reload."""
     took: list[float] = []
     for offset in sorted(chance.sample(range(200, LONGEST * 3 // 4), RELOADS)):
         page.wait_for_function(
@@ -84,13 +82,13 @@ def reload_at_random(page: Page, chance: random.Random) -> list[float]:
 def texts_of_tabs(
     context: BrowserContext, chance: random.Random, seed: int
 ) -> tuple[set[str], list[float]]:
-    """Return the different texts that tabs showed in the end, one of which was reloaded, closed, and opened again."""
+    """Return the final texts of two tabs, one of them reloaded and reopened, and the seconds."""
     page = context.new_page()
     begin(page, PROMPT, length=LONGEST, Temperature=str(TEMPERATURE), Seed=str(seed))
     page.wait_for_url("**/generations/**")
     other = context.new_page()
     other.goto(page.url)
-    page.bring_to_front()  # the tab one looks at: those behind it are at times painted once a second
+    page.bring_to_front()  # tabs in the background may be painted only once a second
     took = reload_at_random(page, chance)
     page.close()
     wait_for_end(other)
@@ -112,7 +110,7 @@ def test_f9_reloads_and_tabs_show_the_same_text(
     rounds = 20 // RELOADS if full else 1
     for number in range(rounds):
         seed = SEEDS[number % len(SEEDS)]
-        for other in range(15):  # each reload finds a product that has something to do
+        for other in range(15):  # so that the product is busy at each reload
             visitor.submit(
                 prompt=PROMPT,
                 length=LONGEST,
@@ -141,7 +139,7 @@ def test_f9_reloads_and_tabs_show_the_same_text(
 
 
 async def ticks(seconds: float) -> AsyncIterator[None]:
-    """Yield a few times a second, for so long."""
+    """Yield several times a second for `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
@@ -154,7 +152,7 @@ async def test_f10_bad_links_cost_time_and_no_character(
 ) -> None:
     hole, slow_length = (30.0, LONGEST) if full else (8.0, 2_000)
     visitor = both.visitor()
-    await asyncio.to_thread(visitor.submit, length=1)  # has a session and a token from now on
+    await asyncio.to_thread(visitor.submit, length=1)  # creates a session and a CSRF token
     with (
         Proxy(both.port) as breaking,
         Proxy(both.port, narrow=True) as slow,

@@ -1,4 +1,4 @@
-"""The bad link itself: what the rows that use it rely on."""
+"""The properties of the bad link that other tests rely on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.stack import wait_until
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """The port of a server that sends back what it gets."""
+    """The port of a server that returns all data."""
     with socket.create_server((HOST, 0)) as door:
 
         def serve() -> None:
@@ -37,7 +37,7 @@ def echo() -> Iterator[int]:
 
 
 def receive(end: socket.socket) -> bytes:
-    """Return what comes; nothing after a reset."""
+    """Return the data received; b"" after a reset."""
     try:
         return end.recv(65_536)
     except ConnectionResetError:
@@ -49,7 +49,7 @@ def connected(proxy: Proxy) -> socket.socket:
 
 
 def echoed(end: socket.socket, size: int) -> float:
-    """Send this many bytes, get them back, and return the seconds it took."""
+    """Send bytes, receive them back, and return the seconds it took."""
     began = time.monotonic()
     sent = bytes(number % 251 for number in range(size))
     threading.Thread(target=end.sendall, args=(sent,), daemon=True).start()

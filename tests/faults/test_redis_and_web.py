@@ -1,4 +1,4 @@
-"""F5 to F8: Redis dies, comes back empty or is emptied, and the web process dies, while sixteen texts are written."""
+"""F5 to F8: Redis dies or is emptied, and the web process dies, while 16 texts are written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.stack import Stack
 from tests.visitor import Visitor
 
 GENEROUS = 2
-OUTAGE = 5.0  # seconds that Redis is away
+OUTAGE = 5.0  # seconds without Redis
 PAGES = 300
-STORM = 10.0  # seconds until all of them have the whole of their texts so far
+STORM = 10.0  # seconds until all pages show the whole text so far
 
 
 async def test_f5_a_redis_that_comes_back_empty_costs_nothing(
@@ -41,7 +41,7 @@ async def test_f5_a_redis_that_comes_back_empty_costs_nothing(
         await in_background(lambda: both.start("redis"))
         load.fault_ended()
         back = time.monotonic()
-        after = await load.submit(SEEDS[0])  # Celery takes up its work again
+        after = await load.submit(SEEDS[0])  # Celery works again
         await load.finish()
         result = load.result(
             "F5", **{"stall after restart s": round(max(w.stall(back) for w in load.watchers), 1)}
@@ -110,7 +110,7 @@ async def test_f7_an_emptied_redis_is_refilled_from_the_rows(
                 redis.flushall()
                 emptied = time.monotonic()
                 load.fault_ended()
-                for page in load.watchers[::2]:  # these find no log to read when they are back
+                for page in load.watchers[::2]:  # they find no log when they reconnect
                     page.cut()
                 await asyncio.sleep(0.3)
         after = await load.submit(SEEDS[0])  # Celery's queues were emptied as well
@@ -193,7 +193,7 @@ async def test_f8_three_hundred_pages_that_come_back_at_once_are_back_within_ten
 
 
 def ask_for_pages(stack: Stack, until: float) -> list[float]:
-    """Open the desk again and again as new visitors do; return how long each took."""
+    """Open the desk repeatedly as new visitors; return the seconds of each request."""
     seconds = []
     while (begun := time.monotonic()) < until:
         assert stack.visitor().get("/").status_code == 200

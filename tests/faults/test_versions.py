@@ -1,4 +1,4 @@
-"""F11 to F13: the live version is switched, a bad one is refused, and the registry is away, all while texts are written."""
+"""F11 to F13: a switch of the live version, bad versions, and no registry, under load."""
 
 from __future__ import annotations
 
@@ -6,85 +6,46 @@ import asyncio
 import html
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import pytest
 import requests
 
-from generator.operations import processes
-from tests.environment import isolated_environment
+from tests.faults.bad_versions import ABSENT, BAD, bad_version, register, spoil
 from tests.faults.harness import NO_LIMITS, PROMPT, SEEDS, Load, References, Result
 from tests.integration.test_promotion import last_entry, live, make_live, other_than
 from tests.integration.test_registry import UNAVAILABLE, VERSIONS
-from tests.ml.conftest import make_version
-from tests.ml.test_version import replace_weights
 from tests.mlflow_server import MlflowServer
 from tests.stack import EVERYTHING, Stack, wait_until
 from tests.visitor import Visitor
 
-SHORT = 300  # characters of those who go on submitting
+SHORT = 300  # characters of texts submitted during a switch
 STAFF = """
 from django.contrib.auth.models import Permission, User
 sam = User.objects.create_user("sam", password="a-long-enough-one", is_staff=True)
-sam.user_permissions.set(Permission.objects.filter(codename__in=["view_modelversion", "promote_modelversion"]))
+names = ["view_modelversion", "promote_modelversion"]
+sam.user_permissions.set(Permission.objects.filter(codename__in=names))
 """
-# As anybody may who can reach the registry; our own way of registering looks at what it is given.
-REGISTER = """
-import hashlib, shutil, sys
-from pathlib import Path
-from mlflow import MlflowClient
-data_dir = Path(sys.argv[1])
-client = MlflowClient(f"sqlite:///{data_dir / 'mlflow.db'}", f"sqlite:///{data_dir / 'mlflow.db'}")
-experiment = client.get_experiment_by_name("charrnn").experiment_id
-for folder in map(Path, sys.argv[2:]):
-    run = client.create_run(experiment).info
-    kept = data_dir / "mlartifacts" / run.run_id / "artifacts" / "version"
-    shutil.copytree(folder, kept)
-    source = f"{run.artifact_uri}/version"
-    digest = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
-    tags = {"digest": digest, "title": folder.name, "vocabulary_size": "35"}
-    client.create_model_version("charrnn", source, run.run_id, tags=tags)
-    print("source", kept)
-"""
-BAD = {  # and how the check that refuses it is named
-    "flipped byte": "weights.safetensors does not have the sha256",
-    "NaN weights": "lstm.weight_hh_l1 holds values that are not finite numbers",
-    "missing file": "the version folder has no step.onnx",
-    "wrong shape": "linear.bias has the shape",
-}
-ABSENT = {  # and what somebody is told whose text was to be written with it
-    "deleted": "Version {} is not in the registry.",
-    "emptied": "The files of version {} are missing or not as they should be.",
-}
-HOW: dict[
-    str, Callable[[dict[str, Any]], object]
-] = {  # weights are replaced truthfully: the hashes are right
-    "NaN weights": lambda tensors: tensors["lstm.weight_hh_l1"].__setitem__((3, 4), np.nan),
-    "wrong shape": lambda tensors: tensors.update({"linear.bias": tensors["linear.bias"][:-1]}),
-}
 
 
 @dataclass
 class Product:
-    """The running product, its registry, a member of the staff, and by what is wrong the rows of bad and of absent versions."""
+    """The running product with its registry and its bad versions."""
 
     stack: Stack
     registry: MlflowServer
     staff: Visitor
-    bad: dict[str, dict[str, Any]]
-    sources: dict[str, Path]
+    bad: dict[str, dict[str, Any]]  # fault → row of the version
+    sources: dict[str, Path]  # fault → folder of its files in the registry
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The short form ends the registry's process; the full one also has it stand still."""
+    """The short form kills the registry's process; the full form also freezes it."""
     if "way" in metafunc.fixturenames:
         full = metafunc.config.getoption("--faults") == "full"
         metafunc.parametrize("way", ["silent", "killed"] if full else ["killed"])
@@ -92,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def product(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """The whole product with a real MLflow server, in which bad versions are registered that looked good at the time."""
+    """The whole product and a real MLflow server, with versions that are bad by now."""
     home = tmp_path_factory.mktemp("versions")
     data_dir = Path(shutil.copytree(prepared, home / "var"))
     names = [*BAD, *ABSENT]
@@ -123,48 +84,8 @@ def product(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield Product(stack, registry, staff, rows, sources)
 
 
-def bad_version(folder: Path, name: str) -> Path:
-    """Return a small version, spoilt now or, when hashes are not to be right, later."""
-    make_version(folder, seed=[*BAD, *ABSENT].index(name), title=name)
-    if name in HOW:
-        replace_weights(folder, HOW[name])
-    return folder
-
-
-def register(data_dir: Path, folders: list[Path]) -> list[Path]:
-    """Register versions, and return where their files lie in the registry."""
-    command = [sys.executable, "-c", REGISTER, str(data_dir), *map(str, folders)]
-    environment = isolated_environment(data_dir)
-    done = subprocess.run(
-        command,
-        env=environment,
-        cwd=processes.HOME,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("source ")]
-    return [Path(line.removeprefix("source ")) for line in lines]
-
-
-def spoil(fetched: Path, rows: dict[str, dict[str, Any]], sources: dict[str, Path]) -> None:
-    """Spoil one version in the registry, from where it is fetched when it is wanted, and one after it was fetched."""
-    for name in BAD:
-        source = sources[name]
-        if name == "missing file":
-            (source / "step.onnx").unlink()
-        else:
-            shutil.copytree(source, fetched / rows[name]["digest"])
-    weights = fetched / rows["flipped byte"]["digest"] / "weights.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[len(content) // 2] ^= 1
-    weights.write_bytes(content)
-
-
 def champion(registry: MlflowServer) -> int:
-    """Return the version the registry's alias points to, as MLflow's own interface says."""
+    """Return the version of the alias `champion` according to MLflow's HTTP interface."""
     with requests.Session() as http:
         http.trust_env = False
         path = "/api/2.0/mlflow/registered-models/alias"
@@ -175,7 +96,7 @@ def champion(registry: MlflowServer) -> int:
 
 
 async def make_live_and_wait(product: Product, row_id: int) -> tuple[str, dict[str, Any]]:
-    """Have the staff make a version live; return what the page said, and the ledger's entry once it is closed."""
+    """Make a version live as staff; return the page and the ledger's closed entry."""
     page = await asyncio.to_thread(make_live, product.staff, row_id)
 
     def closed() -> dict[str, Any] | None:
@@ -188,7 +109,7 @@ async def make_live_and_wait(product: Product, row_id: int) -> tuple[str, dict[s
 
 
 def versions_of(load: Load) -> dict[str, int]:
-    """Return by id the version that each generation of a load was written with."""
+    """Return id → the version that wrote each generation of a load."""
     joined = "generator_generation g JOIN generator_modelversion v ON v.id = g.model_version_id"
     versions = {
         str(UUID(row["id"])): row["version"]
@@ -201,7 +122,7 @@ async def test_f11_a_switch_under_load_fails_nobody(product: Product) -> None:
     stack, before = product.stack, live(product.stack)
     target = other_than(stack, before)
     references = {before: References(stack)}
-    sent: dict[str, float] = {}  # by id, when
+    sent: dict[str, float] = {}  # id → moment
     async with (
         Load(stack, references[before], length=12_000) as running,
         Load(stack, references[before], count=0, length=SHORT) as steady,
@@ -247,7 +168,7 @@ async def test_f11_a_switch_under_load_fails_nobody(product: Product) -> None:
     ).save()
 
 
-async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: Product) -> None:
+async def test_f12_a_bad_version_is_refused_and_the_old_one_stays_live(product: Product) -> None:
     stack, before = product.stack, live(product.stack)
     async with Load(stack, References(stack), seeds=SEEDS[:2]) as load:
         await load.under_way()
@@ -269,10 +190,12 @@ async def test_f12_a_bad_version_is_refused_and_the_old_one_serves_on(product: P
     assert set(versions_of(load).values()) == {before}
 
 
-async def test_what_a_server_does_not_have_is_not_asked_for_again(product: Product) -> None:
+async def test_a_version_that_the_registry_does_not_have_is_not_requested_again(
+    product: Product,
+) -> None:
     stack, visitor = product.stack, product.stack.visitor()
     numbers = {name: product.bad[name]["version"] for name in ABSENT}
-    stack.freeze("housekeeping")  # it would take them from the desk too soon
+    stack.freeze("housekeeping")  # it would remove them from the desk too soon
     try:
         with requests.Session() as http:
             http.trust_env = False
@@ -298,9 +221,7 @@ async def test_what_a_server_does_not_have_is_not_asked_for_again(product: Produ
     assert UNAVAILABLE not in await asyncio.to_thread(lambda: product.staff.get(VERSIONS).text)
 
 
-async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(
-    product: Product, way: str
-) -> None:
+async def test_f13_only_staff_notice_an_unavailable_registry(product: Product, way: str) -> None:
     stack, before = product.stack, live(product.stack)
     reader, opened = product.staff.twin(), list[float]()
 
@@ -318,7 +239,7 @@ async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(
         await load.submit(SEEDS[0])
         assert PROMPT in load.visitor.get("/history/").text
         switch = asyncio.create_task(make_live_and_wait(product, other_than(stack, before)["id"]))
-        await asyncio.to_thread(wait_until, said, "the admin says that the registry is away")
+        await asyncio.to_thread(wait_until, said, "the admin says that the registry is unavailable")
         noticed = time.monotonic() - gone
         _, entry = await switch
         assert (entry["outcome"], live(stack)) == ("refused", before)
@@ -326,6 +247,6 @@ async def test_f13_an_absent_registry_is_noticed_by_the_staff_alone(
         notes = {"noticed after s": round(noticed, 1), "page s": round(max(opened), 2)}
         load.result(f"F13 {way}", **notes).save()
     assert max(opened) < 3
-    assert noticed < 2 * 3  # the table's figure is for a quiet machine
+    assert noticed < 2 * 3  # the documented limit holds for an idle machine
     product.registry.kill()
     product.registry.start()

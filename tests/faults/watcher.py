@@ -1,4 +1,4 @@
-"""A page without a browser: it follows one generation, reconnects from its offset, and checks what was promised of frames."""
+"""A page without a browser: it follows one generation, reconnects and checks every frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from tests.visitor import Visitor
 
-FINAL_CODES = (4400, 4401, 4404, 4429)  # closes that no page answers by connecting again
+FINAL_CODES = (4400, 4401, 4404, 4429)  # after these no page reconnects
 # As in static/js/stream.js: seconds.
 BACKOFF_FIRST = 0.3
 BACKOFF_CAP = 2.5
@@ -26,7 +26,7 @@ ACK_EVERY = 1_000  # characters
 
 
 class Watcher:
-    """`errors` holds every broken promise, `arrivals` when new characters came and how many were known then."""
+    """Follows a generation; `errors` has every broken rule of the protocol."""
 
     def __init__(self, visitor: Visitor, generation_id: str) -> None:
         self.visitor = visitor
@@ -35,16 +35,16 @@ class Watcher:
         self.end: dict[str, Any] | None = None
         self.errors: list[str] = []
         self.reconnects = 0
-        self.refusals: list[int] = []  # statuses of handshakes that were not accepted
-        self.back: list[float] = []  # when a connection brought its first frame
-        self.positions: list[int] = []  # in the queue, as the server said
+        self.refusals: list[int] = []  # statuses of refused handshakes
+        self.back: list[float] = []  # moments of the first frame of each connection
+        self.positions: list[int] = []  # in the queue, according to the server
         self.begun = time.monotonic()
-        self.arrivals: list[tuple[float, int]] = []
+        self.arrivals: list[tuple[float, int]] = []  # moment, number of characters then
         self._next = 0  # the offset at which the next frame of this connection must begin
         self._socket: ClientConnection | None = None
 
     async def run(self) -> None:
-        """Follow the generation to its end, through whatever happens to the link and the server."""
+        """Follow the generation to its end, through faults of the link and the server."""
         failures = 0
         while self.end is None and not self.errors:
             heard = len(self.back)
@@ -59,7 +59,7 @@ class Watcher:
                 failures += 1
 
     async def _follow(self) -> None:
-        """Take what one connection brings. It is cut, not closed: a server that is stuck would not answer the close."""
+        """Follow one connection. It is aborted, because a stuck server would not answer a close."""
         try:
             socket = self._socket = await self.visitor.socket(self.id, len(self.text))
         except InvalidStatus as refusal:
@@ -69,9 +69,8 @@ class Watcher:
         try:
             while self.end is None and not self.errors:
                 self._take(json.loads(await asyncio.wait_for(socket.recv(), SILENCE)))
-            await self._say(
-                socket, {"type": "ack", "offset": len(self.text)}
-            )  # all of it: the server closes
+            # The whole text is confirmed, so the server closes.
+            await self._say(socket, {"type": "ack", "offset": len(self.text)})
             async with asyncio.timeout(SILENCE):
                 self.errors += [f"after the end came {message!r:.200}" async for message in socket]
         finally:
@@ -81,7 +80,7 @@ class Watcher:
                 self.errors.append(f"the server closed with {socket.close_code}")
 
     async def _confirm(self, socket: ClientConnection) -> None:
-        """Tell the server how much has come; it sends only so much ahead of that."""
+        """Confirm characters to the server, which sends only a window ahead of that."""
         confirmed = len(self.text)
         while True:
             await asyncio.sleep(ACK_PAUSE)
@@ -91,19 +90,19 @@ class Watcher:
 
     @staticmethod
     async def _say(socket: ClientConnection, message: dict[str, Any]) -> None:
-        with suppress(ConnectionClosed):  # the end, or a fault, may come in the same moment
+        with suppress(ConnectionClosed):  # the end or a fault may come at the same moment
             await socket.send(json.dumps(message))
 
     @property
     def connected(self) -> bool:
-        """Whether the first frame of a connection has come."""
+        """Whether a connection has received its first frame."""
         return bool(self.back)
 
     async def reaches(self, characters: int, patience: float = 60.0) -> bool:
-        """Wait until the page shows so many characters, or the end; False: neither came."""
+        """Wait until the page shows `characters` or the end; return whether it does in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while len(self.text) < characters and self.end is None:  # noqa: ASYNC110 (a page has no event for each character)
+                while len(self.text) < characters and self.end is None:  # noqa: ASYNC110 (no event)
                     await asyncio.sleep(0.002)
                 return True
         return False
@@ -114,12 +113,12 @@ class Watcher:
             await self._say(self._socket, {"type": "cancel"})
 
     def cut(self) -> None:
-        """Lose the connection."""
+        """Abort the connection."""
         if self._socket:
             self._socket.transport.abort()
 
     def stall(self, since: float = 0.0) -> float:
-        """Return the longest time in seconds without a new character after the moment `since`, up to the last one."""
+        """Return the longest seconds without a new character, from `since` to the last one."""
         moments = [
             max(self.begun, since),
             *(moment for moment, _ in self.arrivals if moment > since),
@@ -146,9 +145,8 @@ class Watcher:
     def _join(self, offset: int, text: str) -> None:
         known = len(self.text) - offset
         if known < 0 or offset != self._next:
-            self.errors.append(
-                f"a frame at {offset}, where {self._next} was next, after {len(self.text)} characters"
-            )
+            place = f"{self._next} was expected, after {len(self.text)} characters"
+            self.errors.append(f"a frame at {offset}, where {place}")
         elif self.text[offset : offset + len(text)] != text[:known]:
             self.errors.append(f"an overlap at {offset} that differs")
         elif len(text) > known:
@@ -163,5 +161,5 @@ class Watcher:
             hashlib.sha256(self.text.encode()).hexdigest(),
         ):
             self.errors.append(
-                f"the end tells of {frame['length']} characters with another hash than the {len(self.text)} shown"
+                f"the end has {frame['length']} characters; the {len(self.text)} shown differ"
             )

@@ -1,8 +1,7 @@
-"""Faults inside real processes: Python runs this at the start of each process that has this folder on PYTHONPATH.
+"""Faults inside real processes: Python imports this at start when PYTHONPATH has this folder.
 
-The variable FAULTS says what is spoilt: `name` or `name=argument`, separated by spaces, as in
-`SPOILS` below. A function is wrapped once its module has been imported; the product itself has no
-place where a fault could be switched on.
+The variable FAULTS names them, as in `SPOILS` below: `name` or `name=argument`, separated by spaces.
+A function is wrapped once its module has been imported. The product has no switch for faults.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def stream_raises(module: Any, seed: str) -> None:
 
 
 def engine_raises(module: Any, argument: str) -> None:
-    """`seed:file`. The engine raises while the stream with this seed is in it; once, for then the file is there."""
+    """`seed:file`: the engine raises once, with this seed's stream in it, and creates the file."""
     advance = module.Batch.advance
     seed, _, file = argument.partition(":")
 
@@ -56,7 +55,7 @@ def _is_first(file: str) -> bool:
 
 
 def rows_are_not_fenced(module: Any, _: str) -> None:
-    """Whoever once held a row may write to it for ever."""
+    """A worker may write to a row that it has lost."""
     module.GenerationQuerySet.held_by = lambda self, generation_id, attempt: self.filter(
         pk=generation_id
     )
@@ -113,7 +112,7 @@ SPOILS: dict[str, list[tuple[str, Callable[[Any, str], None]]]] = {
 
 
 class Spoiler:
-    """A finder on `sys.meta_path` that has its modules spoilt as soon as they have been executed."""
+    """A finder on `sys.meta_path` that wraps functions of modules once they are imported."""
 
     def __init__(self, faults: str) -> None:
         self._wanted: dict[str, list[tuple[Callable[[Any, str], None], str]]] = {}
