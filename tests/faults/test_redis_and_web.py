@@ -6,6 +6,7 @@ import asyncio
 import math
 import signal
 import time
+from functools import partial
 from typing import Any
 
 import requests
@@ -61,10 +62,7 @@ async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(
         visitor.get("/")
     async with Load(both, references, count=0) as load:
         await in_background(lambda: both.kill("redis"))
-        answers = [
-            await in_background(lambda visitor=visitor: timed_submit(visitor))
-            for visitor in visitors
-        ]  # type: ignore[misc]
+        answers = [await in_background(partial(timed_submit, visitor)) for visitor in visitors]
         accepted = [
             (visitor, answer)
             for visitor, (_, answer) in zip(visitors, answers, strict=True)

@@ -1,6 +1,6 @@
 """Faults inside real processes: Python imports this at start when PYTHONPATH has this folder.
 
-The variable FAULTS names them, as in `SPOILS` below: `name` or `name=argument`, separated by spaces.
+The variable FAULTS names them as in `SPOILS` below: `name` or `name=argument`, between spaces.
 A function is wrapped once its module has been imported. The product has no switch for faults.
 """
 
