@@ -73,9 +73,7 @@ export class Output extends EventTarget {
 
   #subscribe(stream) {
     const on = (type, act) =>
-      stream.addEventListener(type, ({ detail }) => {
-        if (stream === this.#stream) act.call(this, detail);
-      });
+      stream.addEventListener(type, ({ detail }) => act.call(this, detail));
     on("socket", this.#socketIs);
     on("snapshot", this.#snapshot);
     on("chars", this.#characters);

@@ -35,7 +35,6 @@ export class Stream extends EventTarget {
   #crowded = false;
   #askedWhose = false;
   #cancelWanted = false;
-  #over = false;
 
   /**
    * @param {string} path of the socket
@@ -63,7 +62,6 @@ export class Stream extends EventTarget {
 
   /** Stop listening. The text goes on without this page. */
   close() {
-    this.#over = true;
     clearTimeout(this.#retryTimer);
     this.#drop();
     removeEventListener("online", this.#hurry);
@@ -166,7 +164,7 @@ export class Stream extends EventTarget {
 
   /** Reconnect now: the network is back, or the reader. */
   #hurry = () => {
-    if (this.#over || this.#socket || this.#crowded || document.hidden) return;
+    if (this.#socket || this.#crowded || document.hidden) return;
     clearTimeout(this.#retryTimer);
     this.#connect();
   };

@@ -50,6 +50,15 @@ describe("a text that grows", () => {
     assert.equal(jump.hidden, true);
   });
 
+  test("is still followed when the reader scrolls down, short of what has come meanwhile", () => {
+    follow.start(true);
+    grow(1_000);
+    height = 3_000;
+    scrolled(scrollY + 50);
+    grow(3_100);
+    assert.ok(endIsVisible());
+  });
+
   test("does not scroll the page while its end is visible", () => {
     follow.start(true);
     grow(BAR);

@@ -162,7 +162,7 @@ describe("Stop", () => {
     receive(end(3));
     await settled();
     press({ key: "Escape" });
-    assert.deepEqual(FakeSocket.last.sent, []);
+    assert.equal(status(), "Done, 3 characters");
   });
 
   test("hands its focus on when it goes", async () => {

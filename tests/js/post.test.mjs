@@ -94,6 +94,12 @@ describe("a token that is too old", () => {
     assert.match((await post("/generations/", body)).message, /too old/);
     assert.equal(sent.length, 1);
   });
+
+  test("is what a 403 means: after another status nothing is sent again", async () => {
+    answers = [answer(409, { csrf_token: "new" })];
+    await post("/generations/", body);
+    assert.equal(sent.length, 1);
+  });
 });
 
 describe("a form that is sent", () => {

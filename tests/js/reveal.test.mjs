@@ -92,6 +92,7 @@ describe("the sheet", () => {
     reveal.add("before, ");
     document.hidden = true;
     document.dispatchEvent(new Event("visibilitychange"));
+    assert.equal(shown(), "before, ");
     reveal.add("after");
     assert.equal(shown(), "before, after");
   });
