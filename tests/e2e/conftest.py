@@ -1,7 +1,7 @@
-"""Ring 3: the whole product and Debian's Chromium. A console error or a request to another host fails the test.
+"""Ring 3: the whole product and Debian's Chromium.
 
-The ORM must not be used here: it refuses to work beside Playwright's event loop. Ask the pages, or
-`stack.rows`.
+A console error or a request to another host fails the test. Do not use the ORM here: it refuses to
+work beside Playwright's event loop. Ask the pages, or `stack.rows`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUIET = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starting processes and a browser on a busy machine takes a while."""
+    """Allow time to start processes and a browser on a busy machine."""
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300))
@@ -53,13 +53,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def problems() -> list[str]:
-    """What the browser complained about. A test that provokes a complaint looks at the list and clears it."""
+    """What the browser complained about. A test that causes a complaint clears the list."""
     return []
 
 
 @pytest.fixture
 def context(browser: Browser, stack: Stack, problems: list[str]) -> Iterator[BrowserContext]:
-    """A visitor's browser: cookies of its own, watched for errors and for requests to other hosts."""
+    """A visitor's browser with its own cookies, watched for errors and foreign requests."""
     with browser.new_context(base_url=stack.base_url, reduced_motion="no-preference") as fresh:
         fresh.set_default_timeout(15_000)
         fresh.on("request", lambda request: _foreign(request.url, stack, problems))

@@ -1,4 +1,7 @@
-"""WCAG 2.2 AA as far as machines can tell, the keyboard alone, and narrow windows. docs/accessibility.md has the rest."""
+"""WCAG 2.2 AA as far as machines can tell, the keyboard alone, and narrow windows.
+
+docs/accessibility.md has the rest.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.pages import begin, exported, overflow, shown_text, wait_for_end
+from tests.e2e.pages import begin, exported, overflow, prompt_field, shown_text, wait_for_end
 
 GROWING = {
     "type": "chars",
@@ -21,11 +24,12 @@ GROWING = {
 }
 NARROW = {"width": 360, "height": 740}
 SCHEMES = ("light", "dark")
+# Links inside sentences may be smaller.
 SMALL = """all => all
   .filter(one => !one.matches("p a, .skip"))
   .map(one => ({ text: one.textContent.trim(), box: one.getBoundingClientRect() }))
   .filter(({ box }) => box.height < 24 || box.width < 24)
-  .map(({ text, box }) => `${text}: ${box.width} × ${box.height}`)"""  # links inside sentences may be smaller
+  .map(({ text, box }) => `${text}: ${box.width} × ${box.height}`)"""
 
 
 def no_violations(page: Page) -> None:
@@ -94,14 +98,14 @@ def test_a_growing_text_a_refusal_and_open_settings_pass_axe(
 
 
 def tab_to(page: Page, target: Locator, limit: int = 40) -> None:
-    """Press Tab until the target has the focus, and see that it shows it."""
+    """Press Tab until the target has the focus, and check that the focus is visible."""
     for _ in range(limit):
         page.keyboard.press("Tab")
         if target.evaluate("element => element === document.activeElement"):
             outline = target.evaluate("element => getComputedStyle(element).outlineStyle")
-            assert outline != "none", "the focus cannot be seen"
+            assert outline != "none", "the focus is invisible"
             return
-    raise AssertionError(f"the keyboard does not reach {target}")
+    raise AssertionError(f"Tab does not reach {target}")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -109,7 +113,7 @@ def test_the_whole_visit_by_keyboard_on_a_narrow_page(page: Page, scheme: str) -
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.goto("/")
-    expect(page.get_by_label("The start of the text")).to_be_focused()
+    expect(prompt_field(page)).to_be_focused()
     page.keyboard.type("By keyboard alone")
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Settings")).to_be_focused()

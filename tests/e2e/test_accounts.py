@@ -1,4 +1,4 @@
-"""Whose text is whose: visitors, accounts, and what one person sees of another."""
+"""Visitors and accounts: whose texts are whose, and what others see of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_signing_up_takes_a_visitors_texts_along_and_signing_out_leaves_them(pag
     page.get_by_label("Username").fill("ada")
     page.get_by_label("Password:", exact=True).fill(PASSWORD)
     page.get_by_label("Password confirmation").fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("Signed in as ada")).to_be_visible()
     page.get_by_role("link", name="History").click()
     expect(page.locator("[data-row]")).to_contain_text("Written before the account")
@@ -85,7 +85,7 @@ def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(
         username.fill("bob")
         first.fill(passwords[0])
         second.fill(passwords[1])
-        page.get_by_role("button", name="Make the account").click()
+        page.get_by_role("button", name="Create account").click()
         expect(page.get_by_text(words, exact=False).last).to_be_visible()
         expect(first).to_be_focused()
         expect(first).to_have_attribute("aria-invalid", "true")
@@ -94,7 +94,7 @@ def test_sign_in_and_sign_up_say_what_is_wrong_and_lead_there(
     username.fill("no spaces")
     first.fill(PASSWORD)
     second.fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     expect(username).to_be_focused()
     expect(username).to_have_accessible_description(re.compile("valid username"))
     problems.clear()  # the browser reports the 400

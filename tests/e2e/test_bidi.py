@@ -1,4 +1,4 @@
-"""Controls of direction in what people and models wrote: our own words read from left to right beside it, wherever it stands."""
+"""Our own words read from left to right beside foreign text with controls of direction."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import re
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.e2e.pages import begin, shown_text, sign_up, wait_for_end
+from tests.e2e.pages import begin, prompt_field, send, shown_text, sign_up, wait_for_end
 from tests.stack import Stack
 
-# An override that nothing ends, an isolate that nothing ends, and ends of isolates that nothing
-# began.
+# Overrides and isolates without an end, and ends without a start.
 HOSTILE = ("\u202ebe \u2066turned", "turned\u2069\u2069 round \u202enow", "\u2067שלום \u202dעולם")
 HEBREW = "שלום"
 
-# Every word of ours whose letters do not stand from left to right, and every one that is not right
-# of the foreign text before it.
+# Finds each of our words whose letters do not run from left to right, and each that is not to the
+# right of the foreign text before it.
 ASTRAY = """() => {
-  const foreign = "bdi, .prompt, .continuation, .text, .readonly, #user-tools strong, textarea, input, select, .visually-hidden";
-  const astray = (box, before) => Math.abs(box.top - before.top) < 8 && box.left < before.left - 0.5;
+  const foreign = "bdi, .prompt, .continuation, .text, .readonly, #user-tools strong, "
+    + "textarea, input, select, .visually-hidden";
+  const astray = (box, before) =>
+    Math.abs(box.top - before.top) < 8 && box.left < before.left - 0.5;
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -33,7 +34,8 @@ ASTRAY = """() => {
       const box = range.getBoundingClientRect();
       return box.width ? [box] : [];
     });
-    const before = node.previousSibling?.matches?.(foreign) && [...node.previousSibling.getClientRects()].at(-1);
+    const previous = node.previousSibling;
+    const before = previous?.matches?.(foreign) && [...previous.getClientRects()].at(-1);
     if (before && boxes.length) boxes.unshift(new DOMRect(before.right - 1, boxes[0].top, 1, 1));
     if (boxes.some((box, i) => i && astray(box, boxes[i - 1]))) found.push(node.data.trim());
   }
@@ -41,23 +43,28 @@ ASTRAY = """() => {
 }"""
 
 
+# Returns where each letter of our name stands in the title. A browser shows titles as plain text,
+# so an element shows this one for the moment.
+TITLE = """() => {
+  const element = document.body.appendChild(document.createElement("p"));
+  element.textContent = document.title;
+  const text = element.firstChild, from = text.data.lastIndexOf("CharRNN Live");
+  const lefts = [...text.data.slice(from)].map((_, i) => {
+    const range = new Range();
+    range.setStart(text, from + i);
+    range.setEnd(text, from + i + 1);
+    return range.getBoundingClientRect().left;
+  });
+  element.remove();
+  return lefts;
+}"""
+
+
 def in_order(page: Page) -> None:
+    """Check that our own words, on the page and in its title, run from left to right."""
     assert page.evaluate(ASTRAY) == [], page.url
-    title = page.title()  # shown by the browser as plain text: looked at in an element
-    page.evaluate(
-        "title => Object.assign(document.body.appendChild(document.createElement('p')), {textContent: title})",
-        title,
-    )
-    reads = """() => {
-      const text = document.body.lastElementChild.firstChild, from = text.data.lastIndexOf("CharRNN Live");
-      return [...text.data.slice(from)].map((_, i) => {
-        const range = new Range(); range.setStart(text, from + i); range.setEnd(text, from + i + 1);
-        return range.getBoundingClientRect().left;
-      });
-    }"""
-    lefts = page.evaluate(reads)
-    page.evaluate("document.body.lastElementChild.remove()")
-    assert lefts == sorted(lefts), title
+    lefts = page.evaluate(TITLE)
+    assert lefts == sorted(lefts), page.title()
 
 
 @pytest.mark.parametrize("prompt", HOSTILE)
@@ -67,9 +74,9 @@ def test_our_words_stay_in_their_place_beside_a_hostile_prompt(
     page.goto("/")
     page.locator("[data-more] summary").click()
     page.get_by_label("Stop strings").fill(prompt)
-    page.get_by_label("The start of the text").fill(prompt)
+    prompt_field(page).fill(prompt)
     page.get_by_label("Length", exact=True).fill("90")
-    page.get_by_role("button", name="Continue the text").click()
+    send(page)
     wait_for_end(page)
     assert page.locator("[data-prompt]").text_content() == prompt
     expect(page.locator("[data-unknown]")).to_be_visible()
@@ -142,7 +149,7 @@ def test_a_name_and_the_admin(page: Page, stack: Stack) -> None:
         f"User.objects.filter(username={HEBREW!r}).update(is_staff=True, is_superuser=True)"
     )
     stack.manage("shell", "-c", f"from django.contrib.auth.models import User; {make_staff}")
-    # Nothing is cut off either: each list shows its last column.
+    # Nothing is cut off: each list shows its last column.
     for width in (1280, 360):
         page.set_viewport_size({"width": width, "height": 800})
         for name in ("modelversion", "generation", "promotion", "worker"):

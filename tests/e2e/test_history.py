@@ -1,4 +1,4 @@
-"""The history: everything a person made, to be found, read again, run again and deleted."""
+"""The history: texts are found, read, run again, saved and deleted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.pages import begin, exported, shown_text, wait_for_end
+from tests.e2e.pages import begin, exported, prompt_field, send, shown_text, wait_for_end
 
 
 def test_an_empty_history_says_what_to_do(page: Page) -> None:
@@ -55,10 +55,10 @@ def test_filter_by_version(page: Page) -> None:
     ]
     assert len(numbers) >= 2
     oldest, newest = numbers[-1], numbers[0]
-    page.get_by_label("The start of the text").fill("By the old one")
+    prompt_field(page).fill("By the old one")
     page.get_by_label("Length", exact=True).fill("20")
     version.select_option(oldest)
-    page.get_by_role("button", name="Continue the text").click()
+    send(page)
     wait_for_end(page)
     assert str(exported(page)["model"]["version"]) == oldest
     page.goto(f"/history/?version={oldest}")
@@ -92,9 +92,9 @@ def test_a_text_can_be_edited_saved_and_deleted_from_its_page(page: Page) -> Non
 
     address = page.url
     page.get_by_role("link", name="Edit and run").click()
-    expect(page.get_by_label("The start of the text")).to_have_value("A quiet evening")
+    expect(prompt_field(page)).to_have_value("A quiet evening")
     expect(page.get_by_label("Seed")).to_have_value("77")
-    page.get_by_role("button", name="Continue the text").click()
+    send(page)
     wait_for_end(page)
     assert shown_text(page) == row["text"]
     expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "identical")

@@ -1,4 +1,4 @@
-"""A model of Greek, Cyrillic, Chinese and Japanese texts, from its registration to what people see and find again."""
+"""A model of Greek, Cyrillic, Chinese and Japanese: registered, used, shown and searched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
 from ml.sampling import Sampling
 from ml.versions.version import Version, read_step_graph
-from tests.e2e.pages import exported, shown_text, wait_for_end
+from tests.e2e.pages import exported, prompt_field, send, shown_text, wait_for_end
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 from tests.stack import EVERYTHING, Stack, wait_until
 
@@ -33,7 +33,7 @@ ROW = "SELECT version FROM generator_modelversion WHERE digest = ?"
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    """One version that knows all four: more symbols than a byte can count."""
+    """One version that knows all four scripts: more symbols than a byte can count."""
     folder = tmp_path_factory.mktemp("scripts")
     for name in SCRIPTS:
         write_script(folder / "books", name)
@@ -43,7 +43,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 
 def register(stack: Stack, version: Version) -> int:
-    """Register `version` in the running product's registry by the command for it; return its number once the desk offers it."""
+    """Register `version` with `python -m ml`, and return its number once the desk offers it."""
     environment = {
         **stack.environment,
         "MLFLOW_TRACKING_URI": f"sqlite:///{stack.data_dir / 'mlflow.db'}",
@@ -64,11 +64,11 @@ def register(stack: Stack, version: Version) -> int:
 
 def write(page: Page, prompt: str, version: int) -> None:
     page.goto("/")
-    page.get_by_label("The start of the text").fill(prompt)
+    prompt_field(page).fill(prompt)
     page.get_by_label("Length", exact=True).fill(str(LENGTH))
     page.get_by_label("Temperature", exact=True).fill("0")
     page.get_by_label("Model version").select_option(str(version))
-    page.get_by_role("button", name="Continue the text").click()
+    send(page)
     wait_for_end(page)
 
 

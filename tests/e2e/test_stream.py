@@ -1,4 +1,4 @@
-"""The socket as the page lives with it: losses, repeats, breaks, waiting, refusals, and a text that outgrows the window."""
+"""A page and its socket: losses, repeats, breaks, waiting, refusals, and following a long text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_socket_that_loses_repeats_and_breaks_shows_every_character_once(page:
     assert shown_text(page) == exported(page)["text"]
 
 
-def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
+def test_the_status_of_a_waiting_text_has_its_place_in_the_queue(page: Page) -> None:
     snapshot = {
         "type": "snapshot",
         "id": "",
@@ -61,12 +61,12 @@ def test_waiting_is_said_with_the_place_in_the_queue(page: Page) -> None:
     expect(output(page)).to_have_attribute("data-state", "queued")
 
 
-# Another sign-in is asked about once more, for the cookies of this browser may have changed.
+# After 4401 the page tries once more: the cookies of its browser may have changed.
 @pytest.mark.parametrize(
     ("code", "words", "tries"),
-    [(4400, "Reload it", 1), (4401, "Sign in again", 2), (4404, "does not exist", 1)],
+    [(4400, "Reload it", 1), (4401, "Sign in again", 2), (4404, "no longer exists", 1)],
 )
-def test_a_final_refusal_is_said_and_not_tried_again(
+def test_a_final_refusal_is_explained_and_not_tried_again(
     page: Page, code: int, words: str, tries: int
 ) -> None:
     sockets: list[WebSocketRoute] = []
@@ -82,7 +82,7 @@ def test_a_final_refusal_is_said_and_not_tried_again(
     assert len(sockets) == tries
 
 
-def test_a_page_too_many_says_so_and_comes_back_later_where_it_was(page: Page) -> None:
+def test_a_page_too_many_says_so_and_goes_on_later_at_its_offset(page: Page) -> None:
     sockets: list[str] = []
 
     def crowded_once(route: WebSocketRoute) -> None:
@@ -109,7 +109,7 @@ def test_a_page_too_many_says_so_and_comes_back_later_where_it_was(page: Page) -
     assert shown_text(page) == exported(page)["text"]
 
 
-def test_a_page_that_was_cut_off_as_stalled_goes_on_at_its_offset(page: Page) -> None:
+def test_a_page_disconnected_as_stalled_goes_on_at_its_offset(page: Page) -> None:
     sockets: list[str] = []
 
     def stalled_once(route: WebSocketRoute) -> None:
@@ -133,7 +133,7 @@ def _until_chars(route: WebSocketRoute, message: str | bytes) -> None:
         route.close(code=4408)
 
 
-def test_the_page_confirms_what_has_come_and_not_too_often(page: Page) -> None:
+def test_the_page_confirms_what_it_received_but_not_too_often(page: Page) -> None:
     said: list[int] = []
 
     def listen(route: WebSocketRoute) -> None:

@@ -1,4 +1,4 @@
-"""The site below a path of a host that has other sites, behind a proxy that leaves the path and behind one that takes it off."""
+"""The site below a path, behind a proxy that keeps the path and behind one that strips it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.pages import output, shown_text, wait_for_end, wait_for_frames
+from tests.e2e.pages import output, prompt_field, send, shown_text, wait_for_end, wait_for_frames
 from tests.stack import HOST, Stack
 
 BASE = "/charrnn"
 
 
 class StrippingProxy(socketserver.ThreadingTCPServer):
-    """Takes the path off as `proxy_pass http://127.0.0.1:8000/;` does; what is outside of it is 404. A request a connection."""
+    """Strips the path as `proxy_pass http://127.0.0.1:8000/;` does; other paths are 404.
+
+    Each connection carries one request.
+    """
 
     daemon_threads = True
 
@@ -30,7 +33,7 @@ class StrippingProxy(socketserver.ThreadingTCPServer):
 
 
 class Passage(socketserver.StreamRequestHandler):
-    """One request and what follows it."""
+    """One request and its answer."""
 
     server: StrippingProxy
 
@@ -89,7 +92,7 @@ def site(request: pytest.FixtureRequest, below: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, site: str) -> Iterator[Page]:
-    """A tab that must stay below the path, whatever it asks for."""
+    """A tab that must request nothing outside the path."""
     strays: list[str] = []
     with browser.new_context() as context:
         context.set_default_timeout(15_000)
@@ -124,9 +127,9 @@ def test_a_text_its_history_and_the_admin_below_a_path(
 ) -> None:
     page = visitor
     page.goto(f"{site}/")
-    page.get_by_label("The start of the text").fill("It was a dark")
+    prompt_field(page).fill("It was a dark")
     page.get_by_label("Length", exact=True).fill("10000")
-    page.get_by_role("button", name="Continue the text").click()
+    send(page)
     wait_for_frames(page, 1)
     wait_for_end(page)
     text = shown_text(page)
@@ -142,7 +145,7 @@ def test_a_text_its_history_and_the_admin_below_a_path(
     page.locator("[name=username]").fill(f"reader{urlsplit(site).port}")
     for name in ("password1", "password2"):
         page.locator(f"[name={name}]").fill("a-long-enough-one")
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("link", name="Sign in").click()
 
@@ -152,7 +155,7 @@ def test_a_text_its_history_and_the_admin_below_a_path(
     assert page.request.get(f"{site}/healthz").json() == {"status": "alive"}
 
 
-def test_health_is_told_with_the_path_and_without(below: Stack) -> None:
+def test_health_answers_with_the_path_and_without(below: Stack) -> None:
     visitor = below.visitor()
     assert [
         visitor.get(path).status_code for path in ("/healthz", f"{BASE}/healthz", "/readyz")

@@ -1,4 +1,4 @@
-"""Two copies of the product on one host, which is one host to a browser's cookies, whatever their ports."""
+"""Two copies of the product on one host. A browser's cookies do not tell ports apart."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.pages import begin, wait_for_end
+from tests.e2e.pages import begin, sign_up, wait_for_end
 from tests.stack import Stack
-
-PASSWORD = "correct horse battery"
 
 
 def test_what_one_copy_does_leaves_the_other_alone(
@@ -24,12 +22,7 @@ def test_what_one_copy_does_leaves_the_other_alone(
         page.goto("/history/")
         expect(page.locator("[data-row]")).to_contain_text("Kept beside another copy")
 
-        elsewhere.goto(f"{other.base_url}/accounts/signup/")
-        elsewhere.get_by_label("Username").fill("beside")
-        elsewhere.get_by_label("Password:", exact=True).fill(PASSWORD)
-        elsewhere.get_by_label("Password confirmation").fill(PASSWORD)
-        elsewhere.get_by_role("button", name="Make the account").click()
-        expect(elsewhere.get_by_text("Signed in as beside")).to_be_visible()
+        sign_up(elsewhere, "beside", other.base_url)
 
         begin(page, "And written afterwards", length=30)
         wait_for_end(page)

@@ -1,4 +1,4 @@
-"""A text on a version whose files cannot be had: what its page says meanwhile, at its end, and what it offers then."""
+"""A text on a version whose files are unavailable: what its page says and finally offers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from generator.operations import addresses
+from tests.e2e.pages import prompt_field, send
 from tests.stack import EVERYTHING, HOST, Stack
 
 CANNOT = "The model's files cannot be had now"
 
 
-def test_a_registry_that_is_away_is_said_in_plain_words(
+def test_a_registry_that_is_away_is_reported_in_plain_words(
     browser: Browser, make_stack: Callable[..., Stack], data_dir: Path
 ) -> None:
     nobody = f"http://{HOST}:{addresses.free_port()}"
@@ -24,15 +25,15 @@ def test_a_registry_that_is_away_is_said_in_plain_words(
     with browser.new_context(base_url=stack.base_url) as context:
         page = context.new_page()
         page.goto("/")
-        page.get_by_label("The start of the text").fill("It was a dark")
+        prompt_field(page).fill("It was a dark")
         page.get_by_label("Model version").select_option(str(other["version"]))
         page.get_by_label("Length").fill("120")
-        page.get_by_role("button", name="Continue the text").click()
+        send(page)
         status = page.locator("[data-status]")
         expect(status).to_have_text("Fetching the model's files", timeout=15_000)
         expect(status).to_have_text(f"{CANNOT}; trying again, 2 of 3", timeout=30_000)
         with context.expect_page() as opened:
-            page.evaluate("open(location.href)")  # its page says so, too
+            page.evaluate("open(location.href)")  # the text's own page says so too
         expect(opened.value.locator("[data-status]")).to_contain_text(
             f"{CANNOT}; trying again", timeout=15_000
         )
@@ -46,8 +47,8 @@ def test_a_registry_that_is_away_is_said_in_plain_words(
         )
 
         page.get_by_role("link", name="Write it with the live version").click()
-        expect(page.get_by_label("The start of the text")).to_have_value("It was a dark")
+        expect(prompt_field(page)).to_have_value("It was a dark")
         expect(page.get_by_label("Length")).to_have_value("120")
         expect(page.get_by_label("Model version")).to_have_value("")
-        page.get_by_role("button", name="Continue the text").click()
+        send(page)
         expect(page.locator("[data-status]")).to_have_text("Done, 120 characters", timeout=15_000)

@@ -1,4 +1,4 @@
-"""Reading and submitting work in a browser that runs no JavaScript."""
+"""Reading and submitting work without JavaScript."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.pages import PERMALINK, post_texts, prompt_field, send
 from tests.stack import Stack, wait_until
 
 
@@ -24,10 +25,10 @@ def plain(browser: Browser, stack: Stack) -> Iterator[Page]:
 def test_a_whole_visit(plain: Page) -> None:
     plain.goto("/")
     assert plain.get_by_text("Copy text").is_hidden()
-    plain.get_by_label("The start of the text").fill("\nIn plain HTML")
+    prompt_field(plain).fill("\nIn plain HTML")
     plain.get_by_label("Length", exact=True).fill("1000")
-    plain.get_by_role("button", name="Continue the text").click()
-    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    send(plain)
+    plain.wait_for_url(PERMALINK)
     wait_until(
         lambda: plain.get_by_text("Done, 1,000 characters").count() or not plain.reload(),
         "the text is done",
@@ -54,9 +55,9 @@ def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back
 ) -> None:
     plain.goto("/")
     plain.get_by_label("Length", exact=True).fill("1")
-    plain.get_by_label("The start of the text").fill("L'ÉTÉ & 50%")
-    plain.get_by_role("button", name="Continue the text").click()
-    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    prompt_field(plain).fill("L'ÉTÉ & 50%")
+    send(plain)
+    plain.wait_for_url(PERMALINK)
     copy_row(stack, plain.url.rstrip("/").rpartition("/")[2], 21)
     plain.goto("/history/")
     plain.get_by_label("Search in prompts and texts").fill("été & 50%")
@@ -78,14 +79,13 @@ def test_deleting_from_a_page_of_a_search_returns_there_and_run_again_leads_back
         expect(plain.get_by_text("Page 2 of 2")).to_be_visible()
     rows.last.locator("summary").click()
     rows.last.get_by_role("button", name="Delete it").click()
-    expect(plain.locator("[data-count]")).to_contain_text(
-        "20 texts found"
-    )  # there is no second page any more
+    # The second page is gone.
+    expect(plain.locator("[data-count]")).to_contain_text("20 texts found")
     expect(rows).to_have_count(20)
 
 
 def copy_row(stack: Stack, generation_id: str, times: int) -> None:
-    """Put copies of a text into the database: to have so many written would take the limits of a minute."""
+    """Put copies of a text into the database: the limits forbid to send so many."""
     with contextlib.closing(sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20)) as database:
         database.row_factory = sqlite3.Row
         wait_until(
@@ -111,7 +111,7 @@ def copy_row(stack: Stack, generation_id: str, times: int) -> None:
 
 
 def key(generation_id: str) -> tuple[str]:
-    """Return a row's id as SQLite has it."""
+    """Return a row's id as SQLite stores it."""
     return (generation_id.replace("-", ""),)
 
 
@@ -119,9 +119,9 @@ def test_stop(plain: Page) -> None:
     plain.goto("/")
     plain.get_by_label("Length", exact=True).fill("5000")
     with plain.expect_navigation():
-        plain.get_by_role("button", name="Continue the text").click()
+        send(plain)
     stop = plain.get_by_role("button", name="Stop")
-    if stop.count():  # it may be written already
+    if stop.count():  # else the text has ended already
         with plain.expect_navigation():
             stop.click()
     ended = re.compile(r"(Stopped after|Done,) [\d,]+ characters")
@@ -134,37 +134,37 @@ def test_stop(plain: Page) -> None:
 
 def test_errors_come_back_at_their_fields_with_what_was_typed(plain: Page) -> None:
     plain.goto("/")
-    plain.get_by_label("The start of the text").fill("Keep me")
+    prompt_field(plain).fill("Keep me")
     plain.get_by_label("Length", exact=True).fill("0")
-    plain.get_by_role("button", name="Continue the text").click()
+    send(plain)
     length = plain.get_by_label("Length", exact=True)
     expect(length).to_be_focused()
     expect(length).to_have_attribute("aria-invalid", "true")
     expect(length).to_have_accessible_description(
         re.compile(r"Length is a whole number from 1 to 20,000\.")
     )
-    expect(plain.get_by_label("The start of the text")).to_have_value("Keep me")
+    expect(prompt_field(plain)).to_have_value("Keep me")
 
 
-def test_a_prompt_of_many_lines_may_be_as_long_as_is_said_and_stop_strings_come_back(
+def test_a_prompt_of_many_lines_may_reach_the_limit_and_stop_strings_come_back(
     plain: Page,
 ) -> None:
     plain.goto("/")
-    limit = int(plain.get_by_label("The start of the text").get_attribute("data-limit") or 0)
+    limit = int(prompt_field(plain).get_attribute("data-limit") or 0)
     prompt = "\n".join("a" * (limit // 2))  # sent as half as many characters again
-    plain.get_by_label("The start of the text").fill(prompt)
+    prompt_field(plain).fill(prompt)
     plain.get_by_label("Length", exact=True).fill("20")
     plain.get_by_text("More", exact=True).click()
     plain.get_by_label("Stop strings").fill("\\n\\n\n\\odd")
-    plain.get_by_role("button", name="Continue the text").click()
+    send(plain)
     stops = plain.get_by_label("Stop strings")
     expect(stops).to_have_accessible_description(
         re.compile("A backslash in a stop string stands before n")
     )
     expect(stops).to_have_value("\\n\\n\n\\odd")
     stops.fill("\\n\\n\nodd")
-    with plain.expect_navigation(url=re.compile(r"/generations/[0-9a-f-]{36}/$")):
-        plain.get_by_role("button", name="Continue the text").click()
+    with plain.expect_navigation(url=PERMALINK):
+        send(plain)
     row = plain.request.get(f"{plain.url}export.json").json()
     assert (row["prompt"], row["stop"]) == (prompt, ["\n\n", "odd"])
 
@@ -177,28 +177,20 @@ def test_a_phone_has_its_submit_in_view_and_its_settings_open(plain: Page) -> No
     expect(plain.get_by_role("button", name="Settings")).to_be_hidden()
 
 
-def test_who_has_too_many_texts_may_stop_one_and_keeps_what_was_typed(plain: Page) -> None:
+def test_a_visitor_with_too_many_texts_may_stop_one_and_keeps_what_was_typed(plain: Page) -> None:
     plain.goto("/")
-    token = plain.locator("[name=csrfmiddlewaretoken]").first.input_value()
-    for number in range(4):
-        fields = {"prompt": f"Number {number}", "length": "20000", "csrfmiddlewaretoken": token}
-        plain.request.post(
-            "/generations/",
-            form=fields,
-            headers={"Accept": "application/json", "Referer": plain.url},
-        )
-    plain.get_by_label("The start of the text").fill("The fifth")
+    post_texts(plain, 4)
+    prompt_field(plain).fill("The fifth")
     plain.get_by_label("Length", exact=True).fill("30")
-    plain.get_by_role("button", name="Continue the text").click()
+    send(plain)
     expect(plain.get_by_role("alert")).to_have_text(
         re.compile("You have 4 texts being written.*Try again in 5 seconds.")
     )
     expect(plain.locator("[data-active-list] li")).to_have_count(4)
     plain.get_by_role("button", name="Stop Number 1").click()
     expect(plain.get_by_role("alert")).to_have_text("It was stopped. You can send your text now.")
-    expect(plain.get_by_label("The start of the text")).to_have_value("The fifth")
-    plain.get_by_label("Length", exact=True).press(
-        "Enter"
-    )  # stands for the button that sends, not for a Stop
-    plain.wait_for_url(re.compile(r"/generations/[0-9a-f-]{36}/$"))
+    expect(prompt_field(plain)).to_have_value("The fifth")
+    # Enter presses the button that sends, not a Stop.
+    plain.get_by_label("Length", exact=True).press("Enter")
+    plain.wait_for_url(PERMALINK)
     expect(plain.locator("[data-prompt]")).to_have_text("The fifth")

@@ -62,7 +62,7 @@ def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
             assert words in page
         assert "not this one" not in page
     assert (
-        "No switch"
+        "Nobody has asked"
         in browser.get(f"/admin/generator/modelversion/{make_version(4).pk}/history/").text
     )
 
