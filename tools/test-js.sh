@@ -3,7 +3,7 @@
 set -e
 cd "$(dirname "$0")/.."
 if ! command -v node >/dev/null 2>&1; then
-    echo "The tests of static/js were skipped: there is no node on PATH (Debian: apt install nodejs)." >&2
+    echo "Skipped the tests of static/js: no node on PATH (Debian: apt install nodejs)." >&2
     [ "$CI" != true ] && [ "$CI" != 1 ]
     exit
 fi
