@@ -7,5 +7,5 @@ if ! command -v node >/dev/null 2>&1; then
     [ "$CI" != true ] && [ "$CI" != 1 ]
     exit
 fi
-# Node takes a folder here only up to version 20, and files always.
+# Only Node up to 20 takes a folder here; every version takes files.
 exec node --import ./tests/js/setup.mjs --test --test-reporter=spec tests/js/*.test.mjs
