@@ -41,7 +41,7 @@ def owner_changed(owner: Owner) -> None:
 
 
 def cancel_running(generation_id: UUID) -> None:
-    """Tell the workers to stop a generation. Its own also finds the wish on the row in a second."""
+    """Tell the workers to stop a generation. Its own worker also polls the row every second."""
     message: CancelMessage = {"type": "generation.cancel", "id": str(generation_id)}
     _send(WORKERS_GROUP, message)
 

@@ -1,8 +1,8 @@
 """Ends a process in time once it is told to stop, whatever it is doing.
 
-Nothing of ours runs in a signal handler: one that takes a lock waits for ever if its own thread
-holds it. Python notes the signal in a pipe, also while the main thread is inside a library, and a
-thread reads it there.
+Nothing of ours runs in a signal handler: a handler that takes a lock waits for ever when its own
+thread holds it. Instead, Python notes the signal in a pipe, even while the main thread is inside a
+library, and a thread reads the pipe.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 PATIENCE = 2.5  # seconds from the signal to the end
-FAREWELL = 0.4  # seconds of these for the last words
+FAREWELL = 0.4  # seconds of these for `at_last`
 
 
 def watch(at_once: Callable[[], None], at_last: Callable[[], None]) -> None:
-    """Have `at_once` called when this process is told to stop, and `at_last` if it then has to be ended by force.
+    """Call `at_once` when this process is told to stop, and `at_last` before ending it by force.
 
-    To be called in the main thread. Until somebody else handles the signals they end the process by
+    Call this in the main thread. Until something else handles the signals they end the process by
     themselves.
     """
     reading, writing = os.pipe()
@@ -43,7 +43,7 @@ def _wait(reading: int, at_once: Callable[[], None], at_last: Callable[[], None]
 
 
 def _for_at_most(seconds: float, work: Callable[[], None]) -> None:
-    """Do something that a lock or the database may hold up."""
+    """Do work that a lock or the database may hold up."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(seconds)

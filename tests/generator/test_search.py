@@ -1,10 +1,11 @@
-"""What a search finds: letters of any script, whatever their case and accents, in texts that have ended and in others."""
+"""What a search finds: letters of any script, whatever their case and accents, in every text."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -20,7 +21,7 @@ from generator.text import folded
 
 Make = Callable[..., Generation]
 
-# what is searched for → what is found
+# A query, and a text that it finds.
 ALIKE = [
     ("été", "L'ÉTÉ DERNIER"),
     ("ete", "un été"),
@@ -62,10 +63,11 @@ UNLIKE = [
 
 
 def found(owner: Owner, query: str) -> list[str]:
-    return [row.prompt_excerpt for row in selectors.generation_list(owner, query=query)]  # type: ignore[attr-defined]
+    rows: Any = selectors.generation_list(owner, query=query)
+    return [row.prompt_excerpt for row in rows]
 
 
-@pytest.mark.parametrize("state", ["done", "running"])  # folded, and not yet
+@pytest.mark.parametrize("state", ["done", "running"])  # folded, and not folded yet
 class TestBoth:
     @pytest.mark.parametrize(("query", "text"), ALIKE)
     def test_it_is_found(
@@ -94,7 +96,7 @@ def test_words_that_begin_in_the_prompt_and_end_in_the_text_are_found(
     assert found(owner, "DARK") == ["It was a da"]
 
 
-def test_what_another_wrote_is_not_found(make_generation: Make) -> None:
+def test_texts_of_others_are_not_found(make_generation: Make) -> None:
     for state in ("done", "running"):
         make_generation(prompt="secret", state=state)
     search.texts_fold()
@@ -118,9 +120,7 @@ def test_each_text_is_folded_once_and_only_after_its_end(
     }
 
 
-def test_a_row_that_is_read_leaves_its_folded_text_in_the_database(
-    make_generation: Make, owner: Owner
-) -> None:
+def test_reading_a_row_does_not_load_its_folded_text(make_generation: Make, owner: Owner) -> None:
     made = make_generation(parent=make_generation(state="done"), state="done")
     search.texts_fold()
     row = selectors.generation_of(owner, made.pk)
@@ -135,7 +135,7 @@ def test_a_row_that_is_read_leaves_its_folded_text_in_the_database(
         assert "folded" in read.get_deferred_fields()
 
 
-def test_rows_from_before_are_folded_as_the_database_is_migrated(make_generation: Make) -> None:
+def test_the_migration_folds_existing_texts_that_have_ended(make_generation: Make) -> None:
     for state in ("done", "running"):
         make_generation(prompt="ÉTÉ", state=state)
     migration = importlib.import_module("generator.migrations.0007_search")
@@ -146,7 +146,7 @@ def test_rows_from_before_are_folded_as_the_database_is_migrated(make_generation
     }
 
 
-def test_the_admin_searches_in_the_same_way(make_generation: Make, client: Client) -> None:
+def test_the_admin_finds_the_same(make_generation: Make, client: Client) -> None:
     make_generation(prompt="Un ÉTÉ, 100%", state="done")
     make_generation(prompt="Un hiver", state="running")
     search.texts_fold()
@@ -164,7 +164,7 @@ def test_the_admin_searches_in_the_same_way(make_generation: Make, client: Clien
 
 
 @given(st.text(), st.text(), st.text())
-def test_a_text_is_found_by_any_of_its_words(before: str, word: str, after: str) -> None:
+def test_every_word_of_a_text_finds_it(before: str, word: str, after: str) -> None:
     text = f"{before} {word} {after}"
     assert folded(f" {word} ") in folded(text)
     assert folded(folded(text)) == folded(text)

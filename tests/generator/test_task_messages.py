@@ -1,4 +1,4 @@
-"""What Celery gets to see of a queue: the messages of our own senders, and of these nothing that ours do not say."""
+"""What Celery sees of a queue: messages of our senders, and of these only the values they set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def functions(queue: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("queue", "name"), [(queue, name) for queue in QUEUES for name in junk(queue)]
 )
-def test_junk_is_rejected_with_a_reason_of_one_line(queue: str, name: str) -> None:
+def test_junk_is_rejected_with_a_reason_on_one_line(queue: str, name: str) -> None:
     with pytest.raises(task_messages.Junk) as refused:
         task_messages.checked(junk(queue)[name], queue, functions(queue))
     assert str(refused.value)
@@ -36,7 +36,7 @@ def test_junk_is_rejected_with_a_reason_of_one_line(queue: str, name: str) -> No
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_oddities_are_left_out(queue: str) -> None:
+def test_headers_that_our_senders_do_not_set_are_dropped(queue: str) -> None:
     plain = loads(
         task_messages.checked(json.dumps(message(queue)).encode(), queue, functions(queue))
     )
@@ -47,7 +47,7 @@ def test_oddities_are_left_out(queue: str) -> None:
         }, name
 
 
-def test_what_our_senders_send_arrives_as_it_was_sent() -> None:
+def test_a_message_of_our_senders_arrives_as_it_was_sent() -> None:
     key = str(uuid.uuid4())
     headers, properties, body, _ = current_app.amqp.as_task_v2(
         str(uuid.uuid4()), TASKS[GENERATE], args=[key]
@@ -83,7 +83,10 @@ def test_each_task_is_taken_from_its_own_queue() -> None:
 def test_the_transport_encrypts_when_the_address_says_so(
     tmp_path: Path, url: str, encrypted: bool
 ) -> None:
-    code = "from charrnn_site.celery import app; broker = app.connection_for_write(); print(broker.transport_cls, broker.ssl)"
+    code = (
+        "from charrnn_site.celery import app; broker = app.connection_for_write();"
+        " print(broker.transport_cls, broker.ssl)"
+    )
     environment = isolated_environment(tmp_path, {"REDIS_URL": url})
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""What people type, read alike from a page and from JSON: line breaks before any limit, stop strings that hold some."""
+"""How typed text is read, from a page as from JSON: line breaks, and stop strings with some."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_line_break_counts_as_one_character_of_a_stop_string_and_of_a_key(
 
 @given(ANY_TEXT)
 @example("\r\n\r\r\n\n")
-def test_a_line_break_is_one_however_it_is_written(text: str) -> None:
+def test_every_kind_of_line_break_becomes_one_newline(text: str) -> None:
     plain = plain_newlines(text)
     assert "\r" not in plain
     assert (
@@ -69,30 +69,31 @@ def test_a_line_break_is_one_however_it_is_written(text: str) -> None:
     )
 
 
-def test_what_only_looks_like_a_line_break_stays() -> None:
+def test_characters_that_are_no_line_breaks_stay() -> None:
     others = "\v\f\x1c\x85\u2028\u2029"
     assert plain_newlines(others) == others
 
 
 @given(st.lists(ANY_TEXT))
 @example(["\n", "\\n", "\\", "\\\\n", " ", "a\n\nb", "\u2028", "\x85"])
-def test_stop_strings_survive_the_page(stops: list[str]) -> None:
+def test_stop_strings_come_back_from_the_page_unchanged(stops: list[str]) -> None:
     field = StopField(required=False, strip=False)
     wanted = [plain_newlines(stop) for stop in stops if stop]
     shown = field.prepare_value(stops)
-    assert shown.count("\n") == max(len(wanted) - 1, 0)  # one a line
+    assert shown.count("\n") == max(len(wanted) - 1, 0)  # one on each line
     assert field.to_python(shown.replace("\n", "\r\n")) == wanted
     assert field.to_python(stops) == wanted
 
 
 @pytest.mark.parametrize("line", ["\\", "a\\", "\\x", "\\N", "\\ n", "\\\\\\"])
-def test_a_backslash_that_means_nothing_is_refused_in_words(
+def test_a_backslash_before_anything_else_is_refused_with_a_reason(
     client: Client, live: ModelVersion, line: str
 ) -> None:
     refused = submit_page(client, stop=line)
     assert refused.status_code == 400
     assert refused.json()["errors"]["stop"] == [
-        "A backslash in a stop string stands before n, for a line break, or before a second backslash, for a backslash."
+        "A backslash in a stop string stands before n, for a line break,"
+        " or before a second backslash, for a backslash."
     ]
 
 
@@ -100,7 +101,7 @@ STOPS = ["\n\n", "a\\nb", "\\", " x ", "<b>", "été\n"]
 
 
 def desk_fields(client: Client, address: str) -> dict[str, str]:
-    """Return what a browser would send from the desk at that address, its line breaks as browsers send them."""
+    """Return what a browser sends from the desk at that address, with CR LF as line breaks."""
     page = client.get(address, headers={"accept": "text/html"}).content.decode()
     stop = re.search(r'<textarea id="id_stop".*?>\n(.*?)</textarea>', page, re.DOTALL)
     assert stop
@@ -141,7 +142,7 @@ def test_a_text_s_own_page_shows_stop_strings_as_they_are_typed(
 
 
 @pytest.mark.parametrize("odd", [0, None, [], 1.5, {"a": "b"}])
-def test_what_is_no_string_is_refused_on_a_page_too(
+def test_stops_that_are_not_strings_are_refused_on_a_page_too(
     client: Client, live: ModelVersion, odd: Any
 ) -> None:
     body = json.dumps({"length": 20, "stop": ["kept\n", odd]})
@@ -152,7 +153,7 @@ def test_what_is_no_string_is_refused_on_a_page_too(
     assert ">\nkept\\n</textarea>" in page.content.decode()
 
 
-def test_a_list_that_is_refused_comes_back_as_lines(
+def test_a_refused_list_of_stops_comes_back_as_lines(
     client: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.OWNER_MAX_ACTIVE = 0
