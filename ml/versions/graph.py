@@ -249,8 +249,10 @@ class _Graph:
         """Return the graph's bytes. Constants that no node reads are left out."""
         model = self._model
         used = {name for node in self._nodes for name in node.input}
-        state = [(f"{part}_{layer}", type_) for layer in range(model.num_layers)
-                 for part, type_ in (("hidden", hidden_type), ("cell", TensorProto.FLOAT))]  # fmt: skip
+        parts = (("hidden", hidden_type), ("cell", TensorProto.FLOAT))
+        state = [
+            (f"{part}_{layer}", type_) for layer in range(model.num_layers) for part, type_ in parts
+        ]
         inputs = [helper.make_tensor_value_info("ids", TensorProto.INT32, ["n"])]
         outputs = [
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.vocab_size])
