@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from ml.config import ModelConfig
 from ml.engine.engine import Engine, Request, Stream
 from ml.engine.offline import generate
-from ml.engine.sampler import Cut, Plan, Sampler, Scratch, sample, truncate
+from ml.engine.probabilities import Scratch
+from ml.engine.sampler import Cut, Plan, Sampler, sample, truncate
 from ml.engine.step import OnnxStep
 from ml.engine.uniforms import uniforms
 from ml.sampling import Sampling
 from ml.versions.graph import build_int8_graph
+from ml.versions.load import start_engine
 from ml.versions.version import Version
 from ml.versions.weights import read_weights
 from ml.vocabulary import UNKNOWN, Vocabulary, normalize
@@ -219,7 +221,7 @@ requests = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def engine(version: Version) -> Iterator[Engine]:
-    engine = Engine(version, max_streams=8, threads=1)
+    engine = start_engine(version, max_streams=8, threads=1)
     yield engine
     engine.close()
 
