@@ -23,7 +23,7 @@ def stream_raises(module: Any, seed: str) -> None:
     append = module.Stream.append
 
     def raising(self: Any, *values: Any) -> Any:
-        if self.request.seed == int(seed) and len(self.text) >= AFTER:
+        if self.request.sampling.seed == int(seed) and len(self.text) >= AFTER:
             raise RuntimeError("this stream was spoilt on purpose")
         return append(self, *values)
 
@@ -37,7 +37,7 @@ def engine_raises(module: Any, argument: str) -> None:
 
     def raising(self: Any) -> None:
         if any(
-            stream.request.seed == int(seed) and len(stream.text) >= AFTER
+            stream.request.sampling.seed == int(seed) and len(stream.text) >= AFTER
             for stream in self.streams
         ) and _is_first(file):
             raise RuntimeError("this engine was spoilt on purpose")
@@ -76,8 +76,8 @@ def text_comes_live_or_not_at_all(module: Any, _: str) -> None:
     """Neither log nor row is asked for text, only whether the generation has ended."""
 
     async def fill(self: Any) -> None:
-        if generation := await self._load():
-            await self._end_if_ended(generation)
+        if found := await self._load():
+            await self._end_if_ended(found[0])
 
     async def nothing(*_: Any) -> str:
         return ""
