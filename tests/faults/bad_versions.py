@@ -14,7 +14,7 @@ import numpy as np
 from generator.operations import processes
 from tests.environment import isolated_environment
 from tests.ml.conftest import make_version
-from tests.ml.test_version import replace_weights
+from tests.ml.tampering import replace_weights
 
 # Registers directly in MLflow: `python -m ml register` would check the version first.
 REGISTER = """
