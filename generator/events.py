@@ -1,4 +1,7 @@
-"""Messages between processes: their names, their shapes, and what a browser may say. Offsets count code points."""
+"""Messages between processes: their names, their shapes, and what a browser may send.
+
+Offsets count code points.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ OFFSET_LIMIT = 10**9
 
 
 def group_name(generation_id: UUID) -> str:
-    """Channel-layer group of the sockets that watch a generation."""
+    """Return the channel-layer group of the sockets that watch a generation."""
     return f"generation.{generation_id.hex}"
 
 
 def owner_group(owner: Owner) -> str:
-    """Channel-layer group of the sockets that somebody watches with."""
+    """Return the channel-layer group of an owner's sockets."""
     return f"owner.user.{owner.user_id}" if owner.user_id else f"owner.visitor.{owner.visitor}"
 
 
 class SnapshotFrame(TypedDict):
-    """The first frame on a socket: the text from `offset` on, as far as it is known."""
+    """The first frame on a socket: the text from `offset` on, as far as it is written."""
 
     type: Literal["snapshot"]
     id: str
@@ -34,11 +37,11 @@ class SnapshotFrame(TypedDict):
     length: int  # characters asked for
     unknown_characters: str
     queue_position: int | None
-    note: str  # why no character comes yet, in words for whoever waits
+    note: str  # tells people why no character comes yet
 
 
 class CharsFrame(TypedDict):
-    """New characters. `surprisal` is in bits, one number a character."""
+    """New characters. `surprisal` has one number for each, in bits."""
 
     type: Literal["chars"]
     offset: int
@@ -48,7 +51,7 @@ class CharsFrame(TypedDict):
 
 
 class Stats(TypedDict):
-    """Timings in seconds; None where the moment never came."""
+    """Timings in seconds; None if it has not come to that."""
 
     queued: float | None
     first_character: float | None
@@ -69,7 +72,7 @@ class EndFrame(TypedDict):
 
 
 class AliveFrame(TypedDict):
-    """Every 5 s without characters: the server is there, and the generation waits or works."""
+    """Sent every 5 s without characters: the server is there, and the generation waits or runs."""
 
     type: Literal["alive"]
     state: str
@@ -78,7 +81,7 @@ class AliveFrame(TypedDict):
 
 
 class ErrorFrame(TypedDict):
-    """The client said something that means nothing here."""
+    """The client's message was not understood."""
 
     type: Literal["error"]
     code: str
@@ -89,7 +92,7 @@ Frame = SnapshotFrame | CharsFrame | EndFrame | AliveFrame | ErrorFrame
 
 
 class FrameMessage(TypedDict):
-    """Worker → consumers, by the channel layer: one frame of an attempt."""
+    """Worker → consumers, through the channel layer: one frame of an attempt."""
 
     type: Literal["generation.frame"]
     attempt: int
@@ -97,37 +100,37 @@ class FrameMessage(TypedDict):
 
 
 class ChangedMessage(TypedDict):
-    """Anyone → consumers: the row has changed its state; read it."""
+    """Any process → consumers: the row's state has changed; read it."""
 
     type: Literal["generation.changed"]
 
 
 class OwnerChangedMessage(TypedDict):
-    """Anyone → consumers: a sign-in of yours ended, or became another; read it again."""
+    """Any process → consumers: the owner has signed in or out somewhere; check who is asking."""
 
     type: Literal["owner.changed"]
 
 
 class CancelMessage(TypedDict):
-    """Anyone → workers: stop this generation if it is yours."""
+    """Any process → workers: stop this generation if you are writing it."""
 
     type: Literal["generation.cancel"]
     id: str
 
 
 def parse_cancel(message: object) -> UUID:
-    """Return which generation a message to the workers is to stop. Raises ValueError on what is none of ours."""
+    """Return the id in a CancelMessage. Raises ValueError for any other message."""
     match message:
         case {"type": "generation.cancel", "id": str(name)}:
             return UUID(name)
-    raise ValueError("it is no cancel")
+    raise ValueError("it is not a cancel message")
 
 
 LiveMessage = FrameMessage | ChangedMessage | OwnerChangedMessage
 
 
 def parse_live(message: Any) -> LiveMessage:
-    """Return a message to the sockets of a generation. Raises ValueError on what is none of ours."""
+    """Return a message to the sockets of a generation. Raises ValueError for any other message."""
     match message:
         case {"type": "generation.changed"}:
             return {"type": "generation.changed"}
@@ -139,10 +142,10 @@ def parse_live(message: Any) -> LiveMessage:
             "frame": {"offset": int(offset), "text": str(text), "surprisal": list(bits)},
         }:
             if offset < 0 or len(text) != len(bits):
-                raise ValueError("the frame does not fit its text")
+                raise ValueError("the frame's numbers do not fit its text")
             known: FrameMessage = message
             return known
-    raise ValueError("it is no frame and tells of no change")
+    raise ValueError("it is neither a frame nor a notice of a change")
 
 
 class ClientCancel(TypedDict):
@@ -152,14 +155,17 @@ class ClientCancel(TypedDict):
 
 
 class ClientAck(TypedDict):
-    """Browser → consumer: everything up to `offset` has come. Who never says so gets one window of characters."""
+    """Browser → consumer: everything up to `offset` has arrived.
+
+    A client that never sends it gets one window of characters.
+    """
 
     type: Literal["ack"]
     offset: int
 
 
 class ClientError(Exception):
-    """A message of a client that cannot be understood."""
+    """A client's message that cannot be understood."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -167,7 +173,7 @@ class ClientError(Exception):
 
 
 def parse_offset(query_string: bytes) -> int:
-    """Return the offset from which a socket's address asks for text. Raises ClientError on what is no offset."""
+    """Return the `after` of a socket's address, or 0. Raises ClientError if it is invalid."""
     value = parse_qs(query_string.decode("latin-1")).get("after", ["0"])[0]
     if value.isascii() and value.isdecimal() and len(value) < len(str(OFFSET_LIMIT)):
         return int(value)
@@ -175,7 +181,7 @@ def parse_offset(query_string: bytes) -> int:
 
 
 def parse_client_message(text: str | None, max_bytes: int) -> ClientCancel | ClientAck:
-    """Return a client's message. Raises ClientError on what is none, however odd."""
+    """Return a client's message. Raises ClientError for anything else."""
     if text is None:
         raise ClientError("binary", "Messages are JSON text, not binary.")
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:

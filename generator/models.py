@@ -20,7 +20,7 @@ from ml.sampling import SEED_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose generations: a signed-in user's, or those of a visitor known by a random id in a cookie."""
+    """Who owns a generation: a signed-in user, or a visitor with a random id in a cookie."""
 
     user_id: int | None = None
     visitor: str = ""
@@ -48,7 +48,7 @@ class SeedField(models.BigIntegerField):  # type: ignore[type-arg]
 
 
 class ModelVersion(models.Model):
-    """A mirror of one registry version: lists, filters and foreign keys need rows, also while MLflow is away."""
+    """A mirror of one registry version, for lists and foreign keys, also while MLflow is away."""
 
     name = models.CharField(max_length=100)
     version = models.PositiveIntegerField()
@@ -61,11 +61,10 @@ class ModelVersion(models.Model):
     created_at = models.DateTimeField()
     synced_at = models.DateTimeField()
     is_live = models.BooleanField(default=False)
-    problem = models.CharField(
-        max_length=300, blank=True
-    )  # why the registry's entry cannot be used; its other values stay
-    # Why its files cannot be had, and until when nobody asks for them again. Without a reason the
-    # next try may find them.
+    # Why the registry's entry cannot be used; its other values stay.
+    problem = models.CharField(max_length=300, blank=True)
+    # Why its files cannot be had, and when they may be asked for again. Empty: the next try may
+    # find them.
     files_problem = models.CharField(max_length=300, blank=True)
     files_retry_at = models.DateTimeField(null=True)
 
@@ -86,22 +85,22 @@ class ModelVersion(models.Model):
 
     @classmethod
     def lock_all(cls) -> list[ModelVersion]:
-        """Lock every version until the transaction ends, and return them: one lock for submits and switches.
+        """Lock every version until the transaction ends, and return them.
 
-        Locking just the live row would find no row at all on PostgreSQL when a switch commits while
-        it waits.
+        Submits and switches share this lock. A lock on just the live row would find no row on
+        PostgreSQL if a switch commits while it waits.
         """
         return list(cls.objects.select_for_update(no_key=True).order_by("pk"))
 
     @property
     def validation_loss(self) -> float | None:
-        """Nats per character on held-out text, as measured when the version was made."""
+        """Nats per character on held-out text, measured when the version was made."""
         loss: float | None = self.metrics.get("validation_nats_per_char")
         return loss
 
 
 class Promotion(models.Model):
-    """The ledger of switches: append-only, because a registry alias knows neither who nor when."""
+    """A switch of the live version. Rows stay: a registry alias knows neither who nor when."""
 
     class Outcome(models.TextChoices):
         """requested → done | refused."""
@@ -110,9 +109,8 @@ class Promotion(models.Model):
         DONE = "done"
         REFUSED = "refused"
 
-    created_at = models.DateTimeField(
-        db_default=Now()
-    )  # housekeeping compares it, on another machine perhaps
+    # The database's time, because housekeeping compares it, perhaps on another machine.
+    created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     from_version = models.ForeignKey(
@@ -133,7 +131,7 @@ class Promotion(models.Model):
 
 
 class Worker(models.Model):
-    """One heartbeat row for each worker process, instead of a lease for each generation."""
+    """The heartbeat of one worker process, in place of a lease for each generation."""
 
     class Role(models.TextChoices):
         """Which of Celery's queues the process takes tasks from."""
@@ -149,7 +147,7 @@ class Worker(models.Model):
     last_seen = models.DateTimeField()
     versions_loaded = models.JSONField(default=list)
     active_streams = models.PositiveIntegerField(default=0)
-    consumes = models.BooleanField(default=False)  # takes tasks now: neither starting nor stopping
+    consumes = models.BooleanField(default=False)  # takes tasks: is neither starting nor stopping
 
     class Meta:
         ordering = ("-last_seen",)
@@ -159,7 +157,10 @@ class Worker(models.Model):
 
 
 class Submit(models.Model):
-    """One accepted submit, kept for the minute in which it counts. A row of its own: deleting its text takes back nothing."""
+    """One accepted submit, kept for the minute in which it counts.
+
+    A row of its own, so that deleting the text does not allow another submit.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
@@ -178,16 +179,15 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
     """Every read and every change on behalf of a person goes through `owned_by`."""
 
     def owned_by(self, owner: Owner | None) -> GenerationQuerySet:
+        """Return the owner's rows, without `folded`: it is long, and only the database uses it."""
         if owner is None or not (owner.user_id or owner.visitor):
             return self.none()
-        return self.filter(**owner.fields).defer(
-            "folded"
-        )  # as long as the text, and only compared in the database
+        return self.filter(**owner.fields).defer("folded")
 
     def owned_by_each(
         self, asked: Collection[tuple[Owner, uuid.UUID]]
     ) -> dict[tuple[Owner, uuid.UUID], Generation]:
-        """Return by owner and id, in one query, what `owned_by` finds for each: what is another's is left out."""
+        """Return by owner and id what `owned_by` finds for each, in one query for all."""
         rows = self.defer("folded").in_bulk({generation_id for _, generation_id in asked})
         return {
             (owner, key): row
@@ -196,21 +196,21 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         }
 
     def held_by(self, generation_id: uuid.UUID, attempt: int) -> GenerationQuerySet:
-        """The row as long as this attempt is its one writer; a stale attempt finds nothing."""
+        """Return the row while this attempt is its only writer; a stale attempt finds nothing."""
         return self.filter(pk=generation_id, attempt=attempt, state=Generation.State.RUNNING)
 
 
 class Generation(models.Model):
     """A prompt, how to continue it, and what the model wrote.
 
-    The text is a pure function of model digest, prompt, parameters and seed, so a run that was cut
-    short goes on from `text` with the characters it would have written anyway.
+    The text is a pure function of model digest, prompt and sampling parameters, so a run that was
+    interrupted continues from `text` with the characters it would have written anyway.
     """
 
     class State(models.TextChoices):
         """queued → running → done | cancelled | failed; running → queued when its worker is lost.
 
-        Changed by conditional UPDATE only, so that one of two competing changes finds no row. The
+        Only conditional UPDATEs change it, so that one of two competing changes finds no row. The
         labels are the words on every page.
         """
 
@@ -229,9 +229,7 @@ class Generation(models.Model):
     )
     visitor = models.CharField(max_length=32, blank=True)
     client_key = models.CharField(max_length=64, blank=True)
-    client_digest = models.CharField(
-        max_length=64, blank=True, editable=False
-    )  # of what was asked for under that key
+    client_digest = models.CharField(max_length=64, blank=True, editable=False)  # Parameters.digest
 
     prompt = models.TextField(blank=True)
     length = models.PositiveIntegerField()
@@ -252,14 +250,10 @@ class Generation(models.Model):
     text = models.TextField(blank=True)
     unknown_characters = models.CharField(max_length=2_000, blank=True)
     error = models.CharField(max_length=500, blank=True)
-    note = models.CharField(
-        max_length=200, blank=True
-    )  # to whoever waits: why no character comes yet
-    folded = models.TextField(
-        null=True, editable=False
-    )  # prompt and text as generator/search.py looks through them
-    attempt = models.PositiveIntegerField(default=0)  # claims so far, for whatever reason
-    failures = models.PositiveIntegerField(default=0)  # attempts that the model failed in
+    note = models.CharField(max_length=200, blank=True)  # tells people why no character comes yet
+    folded = models.TextField(null=True, editable=False)  # what search.py searches
+    attempt = models.PositiveIntegerField(default=0)  # how often a worker has claimed it
+    failures = models.PositiveIntegerField(default=0)  # attempts in which the model failed
     worker_id = models.CharField(max_length=100, blank=True)
     cancel_requested = models.BooleanField(default=False)
 
@@ -291,8 +285,8 @@ class Generation(models.Model):
             ),
         )
         indexes = (
-            # A history in the order it is read. It names both columns of the owner, so that
-            # counting needs no row.
+            # A history in the order in which it is read. Both columns of the owner are in it, so
+            # that counting reads no row.
             models.Index(
                 fields=("user", "visitor", "-created_at", "-id"), name="generation_history"
             ),
@@ -310,7 +304,7 @@ class Generation(models.Model):
 
     @property
     def socket_path(self) -> str:
-        """Where a page follows the text; the path of charrnn_site/urls.py, below that of the site."""
+        """The path of the socket that follows the text, as in charrnn_site/urls.py."""
         return f"{get_script_prefix()}ws/generations/{self.pk}/"
 
     @property
@@ -323,5 +317,5 @@ class Generation(models.Model):
 
     @property
     def sha256(self) -> str:
-        """Hash of the text's UTF-8 bytes; equal hashes of two runs prove a replay."""
+        """The hash of the text's UTF-8 bytes; equal hashes of two runs prove a replay."""
         return hashlib.sha256(self.text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What defines a text, as one value: asked for, stored, compared, repeated, and passed to the engine.
+"""What defines a text, in one value that is asked for, stored, compared and repeated.
 
 The sampling parameters take their names from `ml.sampling.Sampling`, so that nothing here leaves
 out a new one. A JSON column holds a list where `Sampling` has a tuple.
@@ -22,7 +22,7 @@ SAMPLING_NAMES = tuple(field.name for field in fields(Sampling))
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Two generations with equal parameters have equal texts. A parent has no influence on a text."""
+    """Equal parameters give equal texts. `parent_id` and `seed_is_new` are not compared."""
 
     prompt: str
     sampling: Sampling

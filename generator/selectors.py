@@ -17,13 +17,13 @@ from generator.parameters import SAMPLING_NAMES, Parameters
 from generator.search import matching
 
 EXCERPT = 240  # characters of prompt and text in a list
-EXCERPT_SHORT = 60  # of a prompt where it only names its text
-FEW = 1_000  # rows whose ids a search may remember
+EXCERPT_SHORT = 60  # characters of a prompt that names its text
+FEW = 1_000  # rows: a search that finds fewer keeps their ids
 Watched = tuple[Owner, UUID]
 
 
 def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None:
-    """Return the owner's generation, or None for what does not exist and for what is another's."""
+    """Return the owner's generation, or None if there is none with this id or it is another's."""
     return (
         Generation.objects.owned_by(owner)
         .select_related("model_version", "parent")
@@ -34,22 +34,25 @@ def generation_of(owner: Owner | None, generation_id: UUID) -> Generation | None
 
 
 def generation_exists(owner: Owner | None, generation_id: UUID) -> bool:
-    """Tell whether the owner has such a generation."""
+    """Return whether the owner has this generation."""
     return Generation.objects.owned_by(owner).filter(pk=generation_id).exists()
 
 
 def generation_is_anybodys(generation_id: UUID) -> bool:
-    """Tell whether there is such a generation at all. To be asked only for somebody who had it."""
+    """Return whether anybody has this generation. Ask only on behalf of somebody who had it."""
     return Generation.objects.filter(pk=generation_id).exists()
 
 
 def generation_row(owner: Owner | None, generation_id: UUID) -> Generation | None:
-    """Return what `generation_of` does, without version and parent."""
+    """Return the same row as `generation_of`, without loading version and parent."""
     return Generation.objects.owned_by(owner).filter(pk=generation_id).order_by().first()
 
 
 def watched_rows(asked: Collection[Watched]) -> dict[Watched, tuple[Generation, int | None]]:
-    """Return each owner's generation with its place in the queue, in two queries for all; none for what is not theirs."""
+    """Return each owner's generation with its place in the queue, in two queries for all.
+
+    A generation that is not the owner's is left out.
+    """
     rows = Generation.objects.owned_by_each(asked)
     places = queue_positions(rows.values())
     return {key: (row, places.get(row.pk)) for key, row in rows.items()}
@@ -66,14 +69,10 @@ def generation_list(
         rows = rows.filter(model_version__version=version)
     if state in Generation.State.values:
         rows = rows.filter(state=state)
-    if (
-        query
-        and len(few := list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True)[:FEW]))
-        < FEW
-    ):
-        rows = Generation.objects.filter(
-            pk__in=few
-        )  # so that to count them and to show them needs no second search
+    if query:
+        found = list(rows.order_by("-created_at", "-pk").values_list("pk", flat=True)[:FEW])
+        if len(found) < FEW:  # then the caller can count and show them without a second search
+            rows = Generation.objects.filter(pk__in=found)
     return (
         rows.select_related("model_version")
         .defer("text", "prompt", "folded")
@@ -87,7 +86,10 @@ def generation_list(
 
 
 def generations_active(owner: Owner | None) -> list[dict[str, str]]:
-    """Return the owner's texts that wait or are being written and were not stopped, the oldest first, with their addresses."""
+    """Return the owner's queued and running texts that were not stopped, the oldest first.
+
+    Each has its id, its address, the address that stops it, and an excerpt.
+    """
     rows = (
         Generation.objects.owned_by(owner)
         .exclude(state__in=Generation.ENDED)
@@ -106,22 +108,24 @@ def generations_active(owner: Owner | None) -> list[dict[str, str]]:
 
 
 def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:
-    """Return the place of each that waits: 1 for the next a worker will take, counting up. One query; the queue is bounded."""
-    waiting = [
-        generation for generation in generations if generation.state == Generation.State.QUEUED
-    ]
+    """Return the place of each queued generation; a worker takes number 1 next.
+
+    One query, whose result is as long as the queue, which is bounded.
+    """
+    queued = Generation.State.QUEUED
+    waiting = [generation for generation in generations if generation.state == queued]
     if not waiting:
         return {}
-    queue = sorted(
-        Generation.objects.filter(state=Generation.State.QUEUED).values_list(
-            "created_at", flat=True
-        )
-    )
+    rows = Generation.objects.filter(state=queued)
+    queue = sorted(rows.values_list("created_at", flat=True))
     return {generation.pk: bisect_left(queue, generation.created_at) + 1 for generation in waiting}
 
 
 def replay_verdict(generation: Generation) -> str:
-    """Return "identical" or "different" when this repeats its parent's parameters and both ended, else an empty text."""
+    """Return "identical" or "different" if this repeats its parent and both are done, else "".
+
+    It repeats its parent if all their parameters are equal.
+    """
     parent = generation.parent
     if parent is None or not (parent.state == generation.state == Generation.State.DONE):
         return ""
@@ -131,23 +135,26 @@ def replay_verdict(generation: Generation) -> str:
 
 
 def live_version() -> ModelVersion | None:
-    """Return the version that new generations use."""
+    """Return the version that new generations use, if any."""
     return ModelVersion.objects.filter(is_live=True).first()
 
 
 def version_choices() -> QuerySet[ModelVersion]:
-    """Return the versions a visitor may choose from, newest first: those that can be written with now, and the live one."""
+    """Return the versions a visitor may choose, newest first: all usable ones, and the live one."""
     readable = Q(problem="") & (Q(files_retry_at=None) | Q(files_retry_at__lte=Now()))
     return ModelVersion.objects.filter(readable | Q(is_live=True)).order_by("-version")
 
 
 def versions_all() -> QuerySet[ModelVersion]:
-    """Return every version that texts may have been written with, newest first."""
+    """Return every version, newest first."""
     return ModelVersion.objects.order_by("-version")
 
 
 def generation_as_dict(generation: Generation) -> dict[str, Any]:
-    """Return everything about a generation as JSON values; the seed as text, since browsers round large integers."""
+    """Return everything about a generation as JSON values.
+
+    The seed is text, because browsers round large integers.
+    """
     return {
         "id": str(generation.pk),
         "state": generation.state,

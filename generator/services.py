@@ -1,4 +1,4 @@
-"""Writes to generations. Views, consumers, tasks and commands call these and hold no rules of their own.
+"""Writes to generations. Views, consumers, tasks and commands call these and hold no rules.
 
 Every change of state is a conditional UPDATE: of two that compete, one finds no row and does
 nothing.
@@ -34,10 +34,11 @@ GENERATE_QUEUE = "generate"
 def generation_start(
     *, owner: Owner, parameters: Parameters, client_key: str = "", address: str = ""
 ) -> Generation:
-    """Store a generation and send it to the workers. A repeated `client_key` returns the one already made.
+    """Store a generation and send it to the workers.
 
-    Raises AdmissionError when limits are reached, also that of the `address` it comes from, no
-    version is live, or the key has made another text.
+    The second submit of a `client_key` returns the generation that the first one made. Raises
+    AdmissionError if a limit of the owner, the queue or the `address` is reached, if no version is
+    live, or if the key has made another text.
     """
     if existing := _submitted_before(owner, client_key, parameters):
         return existing
@@ -56,26 +57,27 @@ def generation_start(
             )
             transaction.on_commit(lambda: dispatch(generation.pk))
             return generation
-    except IntegrityError:  # the same form, sent twice at once: the other one was first
+    except IntegrityError:  # the same form was sent twice at once, and the other one was first
         if existing := _submitted_before(owner, client_key, parameters):
             return existing
         raise
 
 
 def _submitted_before(owner: Owner, client_key: str, parameters: Parameters) -> Generation | None:
-    """Return what the key has made already. Raises KeyUsed when that was asked for in other words."""
-    existing = (
-        Generation.objects.owned_by(owner).filter(client_key=client_key).first()
-        if client_key
-        else None
-    )
+    """Return the generation that the key has made. Raises KeyUsed if it has other parameters."""
+    if not client_key:
+        return None
+    existing = Generation.objects.owned_by(owner).filter(client_key=client_key).first()
     if existing and existing.client_digest not in {"", parameters.digest}:
         raise admission.KeyUsed
     return existing
 
 
 def dispatch(generation_id: UUID) -> bool:
-    """Send a queued generation to the workers. With the broker away the row stays queued and housekeeping sends it."""
+    """Send a queued generation to the workers, and return whether the broker took it.
+
+    If it did not, the row stays queued and housekeeping sends it later.
+    """
     try:
         current_app.send_task("generator.tasks.generate", args=[str(generation_id)])
     except OperationalError as error:
@@ -85,10 +87,9 @@ def dispatch(generation_id: UUID) -> bool:
 
 
 def generation_cancel(*, generation: Generation) -> None:
-    """Stop a generation; what was written stays. One that has ended already is left as it is."""
+    """Stop a generation and keep what was written. One that has ended is left as it is."""
     row = Generation.objects.filter(pk=generation.pk)
-    # The wish goes first: whoever changes the state next sees it, so that it cannot fall between
-    # two states.
+    # The request is recorded first, so that whoever changes the state next sees it.
     if not row.filter(state__in=(State.QUEUED, State.RUNNING)).update(cancel_requested=True):
         return
     if not end_cancelled(row.filter(state=State.QUEUED)):
@@ -96,19 +97,24 @@ def generation_cancel(*, generation: Generation) -> None:
 
 
 def end_cancelled(rows: GenerationQuerySet, **changes: Any) -> bool:
-    """End those of `rows`, which no worker writes, whose cancel was asked for; with all the text that was shown."""
-    wished = rows.filter(cancel_requested=True)
+    """End those of `rows` that are to be cancelled, with all the text that was shown.
+
+    No worker may be writing them. Returns whether there was one.
+    """
+    requested = rows.filter(cancel_requested=True)
     ended = False
-    for pk, text in list(wished.values_list("pk", "text")):
+    for pk, text in list(requested.values_list("pk", "text")):
         values = {"text": stream_log.known_text(pk, text), "finished_at": timezone.now(), **changes}
-        if wished.filter(pk=pk).update(state=State.CANCELLED, finish_reason="cancelled", **values):
+        if requested.filter(pk=pk).update(
+            state=State.CANCELLED, finish_reason="cancelled", **values
+        ):
             notify.generation_changed(pk)
             ended = True
     return ended
 
 
 def generation_delete(*, generation: Generation) -> None:
-    """Remove a generation for good. If a worker is writing it, its next write finds no row and it stops."""
+    """Delete a generation. A worker that writes it stops, because its next write finds no row."""
     pk = generation.pk
     generation.delete()
     notify.cancel_running(pk)
@@ -129,29 +135,27 @@ def visitor_adopt(*, visitor: Owner, user_id: int) -> None:
 
 
 def generation_claim(*, generation_id: UUID, worker_id: str) -> Generation | None:
-    """Take a queued generation for a worker. None: another has it, or it was cancelled or deleted."""
+    """Take a queued generation for a worker. None: it was taken, cancelled or deleted before."""
     queued = Generation.objects.filter(pk=generation_id, state=State.QUEUED, cancel_requested=False)
-    with transaction.atomic():  # a claim whose row could not be read would stay behind as running
+    with transaction.atomic():  # if the row cannot be read, the claim is undone
         claimed = queued.update(
             state=State.RUNNING,
             attempt=F("attempt") + 1,
             worker_id=worker_id,
             started_at=Coalesce(F("started_at"), timezone.now()),
         )
-        return (
-            Generation.objects.select_related("model_version").get(pk=generation_id)
-            if claimed
-            else None
-        )
+        if not claimed:
+            return None
+        return Generation.objects.select_related("model_version").get(pk=generation_id)
 
 
 def generation_note_unknown(*, generation: Generation, characters: str) -> None:
-    """Remember which characters of the prompt the model does not know."""
+    """Store which characters of the prompt the model does not know."""
     Generation.objects.filter(pk=generation.pk).update(unknown_characters=characters[:2_000])
 
 
 def generation_note(*, generation: Generation, note: str) -> None:
-    """Tell whoever waits why no character comes yet; an empty note says that they come."""
+    """Store why no character comes yet, for the people who wait; an empty note removes it."""
     Generation.objects.held_by(generation.pk, generation.attempt).update(note=note)
 
 
@@ -166,7 +170,10 @@ class Progress:
 
 
 def generations_save(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
-    """Save running texts in one transaction; return the attempts that must stop: cancelled, deleted or overtaken."""
+    """Save running texts in one transaction; return the attempts that must stop.
+
+    Those are cancelled, deleted, or overtaken by a later attempt.
+    """
     stop: set[tuple[UUID, int]] = set()
     with transaction.atomic():
         for row in rows:
@@ -177,7 +184,7 @@ def generations_save(rows: Iterable[Progress]) -> set[tuple[UUID, int]]:
 
 
 def generation_finish(*, progress: Progress, state: str, reason: str, error: str = "") -> bool:
-    """Write the final row. False: this attempt no longer holds it, and nothing was written."""
+    """Write the final row. False: this attempt no longer holds the row, and nothing was written."""
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     changes = {
         "text": progress.text,
@@ -191,28 +198,32 @@ def generation_finish(*, progress: Progress, state: str, reason: str, error: str
 def generation_requeue(
     *, progress: Progress, failed: bool = False, note: str = "", after: float = 0
 ) -> bool:
-    """Give a running generation back, with what was written so far, and send it to the workers again.
+    """Queue a running generation again, with what was written so far, and send it to the workers.
 
-    With `after` housekeeping sends it, once so many seconds have passed: a message would be read at
-    once. One whose cancel was asked for ends here. `failed` counts the attempt as one that the
-    model failed in. False: this attempt no longer holds the row, and nothing was written.
+    With `after`, housekeeping sends it when that many seconds have passed, because workers would
+    read a message at once. A generation that is to be cancelled ends here. `failed` counts the
+    attempt as a failure of the model. False: this attempt no longer holds the row, and nothing was
+    written.
     """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     written = {"text": progress.text, **_first(progress)}
-    given_back = held.filter(cancel_requested=False).update(
+    requeued = held.filter(cancel_requested=False).update(
         state=State.QUEUED,
         dispatched_at=clock.ago(settings.DISPATCH_RETRY - after) if after else Now(),
         failures=F("failures") + int(failed),
         note=note,
         **written,
     )
-    if given_back and not after:
+    if requeued and not after:
         dispatch(progress.generation_id)
-    return bool(given_back) or end_cancelled(held, **written)
+    return bool(requeued) or end_cancelled(held, **written)
 
 
 def generation_attempt_failed(*, progress: Progress, error: str, after: float = 0) -> None:
-    """Let a generation that the model failed in be tried again in `after` seconds, up to the limit; then it ends as failed."""
+    """Queue a generation again in `after` seconds, because the model failed on it.
+
+    After GENERATION_MAX_FAILURES failures it ends as failed.
+    """
     held = Generation.objects.held_by(progress.generation_id, progress.attempt)
     failures = held.values_list("failures", flat=True).first()
     if failures is not None and failures + 1 >= settings.GENERATION_MAX_FAILURES:
@@ -226,7 +237,7 @@ def generation_attempt_failed(*, progress: Progress, error: str, after: float = 
 
 
 def _first(progress: Progress) -> dict[str, Any]:
-    """The moment of the first character, unless an earlier attempt had it."""
+    """Return the change that stores the time of the first character, unless it is known already."""
     if progress.first_character_at is None:
         return {}
     return {"first_character_at": Coalesce(F("first_character_at"), progress.first_character_at)}

@@ -1,4 +1,7 @@
-"""What a submit may say. The same form validates a page's fields and an API's JSON; limits come from the settings."""
+"""The fields of a submit. One form validates a page's fields and the API's JSON.
+
+Limits come from the settings.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ from ml.sampling import SEED_LIMIT
 
 DEFAULTS: dict[str, Any] = {"prompt": "", "length": 500, "temperature": 0.7}
 
-_HUGE = 2**128  # more than any field takes; what is larger may not even convert to a float
+_HUGE = 2**128  # more than any field takes; a larger number may not even convert to a float
 
-# JSON types of each field of an API submit; bool is an int to Python, and is refused
+# The JSON types of each field of an API submit. bool is a subclass of int, and is refused.
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "prompt": (str,),
     "length": (int,),
@@ -40,14 +43,14 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 class TypedField(forms.CharField):
-    """Text in which a line break is one character, before anything counts it."""
+    """Text in which every line break is one character before its length is checked."""
 
     def to_python(self, value: Any) -> Any:
         return super().to_python(plain_newlines(value) if isinstance(value, str) else value)
 
 
 class StopField(forms.CharField):
-    """Stop strings, one a line on a page, a list in JSON."""
+    """Stop strings: one on each line of a page's field, a list in JSON."""
 
     def prepare_value(self, value: Any) -> Any:
         """Return a list of stop strings as the lines that stand for them."""
@@ -66,7 +69,8 @@ class StopField(forms.CharField):
             return [stop_of_line(line) for line in plain_newlines(value or "").split("\n") if line]
         except ValueError:
             raise ValidationError(
-                "A backslash in a stop string stands before n, for a line break, or before a second backslash, for a backslash."
+                "A backslash in a stop string stands before n, for a line break, "
+                "or before a second backslash, for a backslash."
             ) from None
 
     def validate(self, value: list[Any]) -> None:
@@ -87,7 +91,7 @@ class StopField(forms.CharField):
 
 
 class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A model version by its registry number; empty means the live one."""
+    """A model version by its registry number; empty for the live one."""
 
     def label_from_instance(self, obj: Any) -> str:
         loss = f", {obj.validation_loss:.3f} nats/char" if obj.validation_loss is not None else ""
@@ -101,7 +105,7 @@ class ClientKeyForm(forms.Form):
         required=False, max_length=ranges.CLIENT_KEY_LENGTH, widget=forms.HiddenInput
     )
 
-    live: ModelVersion | None = None  # for the words of what depends on it
+    live: ModelVersion | None = None  # its vocabulary is named in a sentence
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -147,7 +151,8 @@ class GenerationForm(ClientKeyForm):
         _encodable(prompt)
         if len(unicodedata.normalize("NFKC", prompt)) > 2 * settings.PROMPT_MAX_LENGTH:
             raise ValidationError(
-                "The prompt becomes too long when its characters are written out. Please shorten it."
+                "The prompt becomes too long when its characters are written out. "
+                "Please shorten it."
             )
         return prompt
 
@@ -192,7 +197,7 @@ class GenerationForm(ClientKeyForm):
 
 def _above_zero(value: float) -> None:
     if value <= 0:
-        raise ValidationError("", code="min_value")  # the field has the words for it
+        raise ValidationError("", code="min_value")  # the field has a message for this code
 
 
 def _encodable(text: str) -> None:
@@ -205,7 +210,7 @@ def _encodable(text: str) -> None:
 
 
 def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
-    """Return the bound form of a submit by page or by JSON; what is left out has its default."""
+    """Return the bound form of a page's or a JSON submit; missing fields have their defaults."""
     if request.content_type != "application/json":
         return GenerationForm({**DEFAULTS, **request.POST.dict()}, owner=owner)
     body, odd, problem = _json_body(request.body)
@@ -219,7 +224,10 @@ def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
 
 
 def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
-    """Return the fields of a JSON submit, the names of those of a wrong type, and what is wrong with the whole."""
+    """Return a JSON submit's fields, the names of those of a wrong type, and a problem or "".
+
+    The problem is one of the whole body, or a name that is no parameter.
+    """
     try:
         body = json.loads(raw, parse_constant=lambda name: f"<{name}>")
     except (ValueError, RecursionError):

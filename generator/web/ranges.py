@@ -1,4 +1,4 @@
-"""What each parameter of a generation may be, in the words that the page and the JSON interface share."""
+"""What each field of a submit may be, in one sentence for the page and the JSON interface."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_TEXT = "This holds the NUL character (U+0000), which is no part of a text."
 
 
 def sentence(name: str, version: ModelVersion | None = None) -> str:
-    """Return what a field may hold; the range of top-k is the vocabulary of the `version`."""
+    """Return what a field may hold. The `version` limits top-k to the size of its vocabulary."""
     known = f"from 1 to {version.vocabulary_size:,}" if version else "of 1 or more"
     return {
         "prompt": "The prompt is text.",
@@ -29,13 +29,14 @@ def sentence(name: str, version: ModelVersion | None = None) -> str:
 
 
 def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
-    """Return the sentences of a field for everything that Django may find wrong with it."""
+    """Return a field's sentence under the code of each error that Django may find in it."""
     said = dict.fromkeys(
         ("required", "invalid", "invalid_choice", "min_value", "max_value", "max_length"),
         sentence(name, version),
     )
     if name == "prompt":
+        limit = f"{settings.PROMPT_MAX_LENGTH:,}"
         said["max_length"] = (
-            f"The prompt may have {settings.PROMPT_MAX_LENGTH:,} characters at most; this one has %(show_value)d."
+            f"The prompt may have {limit} characters at most; this one has %(show_value)d."
         )
     return said | {"null_characters_not_allowed": NO_TEXT}

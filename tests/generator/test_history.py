@@ -1,8 +1,12 @@
-"""History: newest first, searched and filtered. Odd addresses are in tests/integration/test_bad_history.py."""
+"""History: newest first, searched and filtered.
+
+Odd addresses are in tests/integration/test_bad_history.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -15,8 +19,9 @@ from tests.generator.conftest import make_version
 Make = Callable[..., Generation]
 
 
-def shown(owner: Owner, **filters: object) -> list[str]:
-    return [row.prompt_excerpt for row in selectors.generation_list(owner, **filters)]  # type: ignore[arg-type, attr-defined]
+def shown(owner: Owner, **filters: Any) -> list[str]:
+    rows: Any = selectors.generation_list(owner, **filters)
+    return [row.prompt_excerpt for row in rows]
 
 
 def test_newest_first(make_generation: Make, owner: Owner) -> None:
@@ -53,9 +58,9 @@ def test_filters_by_version_and_state(make_generation: Make, owner: Owner) -> No
 
 def test_a_list_does_not_read_whole_texts(make_generation: Make, owner: Owner) -> None:
     make_generation(text="x" * 5000)
-    row = selectors.generation_list(owner)[0]
+    row: Any = selectors.generation_list(owner)[0]
     assert {"text", "prompt"} <= row.get_deferred_fields()
-    assert (len(row.text_excerpt), row.text_length) == (selectors.EXCERPT, 5000)  # type: ignore[attr-defined]
+    assert (len(row.text_excerpt), row.text_length) == (selectors.EXCERPT, 5000)
 
 
 def test_pages_hold_twenty(client: Client, make_generation: Make) -> None:
@@ -76,7 +81,7 @@ def test_export_as_text_is_prompt_and_text(client: Client, make_generation: Make
     assert response["Content-Disposition"].startswith("attachment;")
 
 
-def test_export_as_json_has_all_it_takes_to_repeat_a_text(
+def test_export_as_json_has_everything_needed_to_repeat_a_text(
     client: Client, make_generation: Make
 ) -> None:
     generation = make_generation(text="two", seed=2**64 - 1, top_k=5, top_p=0.5, stop=["x"])

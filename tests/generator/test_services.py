@@ -52,7 +52,7 @@ def test_a_stale_attempt_writes_nothing(make_generation: Make) -> None:
     assert (fresh(generation).text, fresh(generation).state) == ("kept", "running")
 
 
-def test_a_checkpoint_saves_and_tells_what_must_stop(make_generation: Make) -> None:
+def test_saving_returns_the_attempts_that_must_stop(make_generation: Make) -> None:
     going, cancelled = (make_generation(state="running", attempt=1) for _ in range(2))
     Generation.objects.filter(pk=cancelled.pk).update(cancel_requested=True)
     assert services.generations_save([progress(going), progress(cancelled)]) == {(cancelled.pk, 1)}
@@ -100,20 +100,18 @@ def test_cancelling_what_has_ended_changes_nothing(make_generation: Make, state:
     assert (fresh(generation).state, fresh(generation).cancel_requested) == (state, False)
 
 
-def test_giving_back_queues_what_was_written(make_generation: Make) -> None:
+def test_requeueing_keeps_what_was_written(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_requeue(progress=progress(generation))
     assert (fresh(generation).state, fresh(generation).text) == ("queued", "abc")
 
 
-def test_one_that_is_to_wait_is_sent_by_housekeeping_and_not_at_once(
+def test_a_delayed_generation_is_sent_by_housekeeping_and_not_at_once(
     make_generation: Make, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     generation = make_generation(state="running", attempt=1)
     assert services.generation_requeue(progress=progress(generation), after=4)
-    assert (
-        "waits for the broker" not in caplog.text
-    )  # which is away here, and would have been asked
+    assert "waits for the broker" not in caplog.text  # the broker is away here
     row = fresh(generation)
     assert row.dispatched_at
     due = row.dispatched_at + timedelta(seconds=settings.DISPATCH_RETRY)
@@ -124,13 +122,13 @@ def test_one_that_is_to_wait_is_sent_by_housekeeping_and_not_at_once(
     assert "waits for the broker" in caplog.text
 
 
-def test_giving_back_a_cancelled_one_ends_it(make_generation: Make) -> None:
+def test_requeueing_a_cancelled_generation_ends_it(make_generation: Make) -> None:
     generation = make_generation(state="running", attempt=1, cancel_requested=True)
     assert services.generation_requeue(progress=progress(generation))
     assert (fresh(generation).state, fresh(generation).text) == ("cancelled", "abc")
 
 
-def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generation: Make) -> None:
+def test_a_generation_that_the_model_fails_on_is_tried_three_times(make_generation: Make) -> None:
     generation = make_generation()
     notes = []
     for _ in range(3):
@@ -149,7 +147,7 @@ def test_a_generation_that_the_model_fails_in_is_tried_three_times(make_generati
     )
 
 
-def test_restarts_of_workers_are_no_failures(make_generation: Make) -> None:
+def test_restarts_of_workers_are_not_failures(make_generation: Make) -> None:
     generation = make_generation()
     for _ in range(5):
         claimed = services.generation_claim(generation_id=generation.pk, worker_id="w")

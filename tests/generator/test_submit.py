@@ -1,4 +1,7 @@
-"""What a submit answers: 201 for what can be written, else when to come back. Bad input is in test_bad_submits.py."""
+"""What a submit answers: 201 for what can be written, else when to come back.
+
+Bad input is in tests/integration/test_bad_submits.py.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,7 @@ def test_more_than_the_limit_a_minute_is_429_until_the_oldest_is_a_minute_old(
     assert [submit(client).status_code for _ in range(2)] == [201, 429]
 
 
-def test_deleting_texts_is_no_way_around_the_limit_a_minute(
+def test_deleting_texts_does_not_reset_the_limit_a_minute(
     client: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 2
@@ -194,7 +197,7 @@ def test_deleting_texts_is_no_way_around_the_limit_a_minute(
     assert submit(client).status_code == 429
 
 
-def test_signing_in_is_no_way_around_the_limit_a_minute(live: ModelVersion, settings: Any) -> None:
+def test_signing_in_does_not_reset_the_limit_a_minute(live: ModelVersion, settings: Any) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 2
     User.objects.create_user("ada", password="a-long-enough-one")
     browser = Client(headers={"accept": "application/json"})
@@ -203,7 +206,7 @@ def test_signing_in_is_no_way_around_the_limit_a_minute(live: ModelVersion, sett
     assert submit(browser).status_code == 429
 
 
-def test_what_was_refused_does_not_count_and_rows_of_the_last_minute_go(
+def test_refused_submits_do_not_count_and_old_rows_are_deleted(
     client: Client, stranger: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.OWNER_MAX_ACTIVE = 1
@@ -223,7 +226,7 @@ def test_a_repeated_submit_is_answered_even_above_the_limit(
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_the_limit_of_one_is_not_that_of_another(
+def test_every_owner_has_a_limit_of_their_own(
     client: Client, stranger: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.OWNER_SUBMITS_PER_MINUTE = 1
@@ -314,7 +317,7 @@ def test_a_database_that_goes_away_before_the_session_is_saved_is_503_too(
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
 
 
-def test_a_refusal_names_the_texts_that_run_with_their_stop(
+def test_a_refusal_names_the_running_texts_and_how_to_stop_them(
     client: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.OWNER_MAX_ACTIVE = 3
@@ -333,7 +336,7 @@ def test_a_refusal_names_the_texts_that_run_with_their_stop(
     ]  # the first is being stopped
 
 
-def test_a_full_house_names_nobodys_texts(
+def test_a_full_queue_names_nobodys_texts(
     client: Client, stranger: Client, live: ModelVersion, settings: Any
 ) -> None:
     settings.QUEUE_MAX_LENGTH = 2

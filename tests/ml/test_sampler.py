@@ -62,7 +62,7 @@ def test_weights_are_exp_to_ten_digits_and_whole() -> None:
 
 @pytest.mark.parametrize("symbols", [511, 512, 513, 2_048, MAX_SYMBOLS - 1])
 def test_sums_of_weights_are_exact_in_any_order(symbols: int) -> None:
-    """Equal weights have the largest sum; one too large would be rounded, each order differently."""
+    """Equal weights have the largest sum. If it did not fit, it would depend on the order."""
     scratch = scaled(np.zeros((1, symbols)))
     weights = weights_of(scratch)[0, 0]
     exact = symbols * (2**44 // scratch.smaller)
