@@ -22,18 +22,18 @@ from tests.generator.conftest import OTHER_SAMPLING, make_version
 Make = Callable[..., Generation]
 NAMES = [field.name for field in fields(Sampling)]
 
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "length": st.integers(1, 10**6),
+    "temperature": st.floats(0, 100),
+    "top_k": st.none() | st.integers(1, 5_000),
+    "top_p": st.none() | st.floats(0, 1, exclude_min=True),
+    "stop": st.lists(st.text(min_size=1), max_size=4).map(tuple),
+    "seed": st.integers(0, 2**64 - 1),
+}
 every_parameters = st.builds(
     Parameters,
     prompt=st.text(),
-    sampling=st.builds(
-        Sampling,
-        length=st.integers(1, 10**6),
-        temperature=st.floats(0, 100),
-        top_k=st.none() | st.integers(1, 5_000),
-        top_p=st.none() | st.floats(0, 1, exclude_min=True),
-        stop=st.lists(st.text(min_size=1), max_size=4).map(tuple),
-        seed=st.integers(0, 2**64 - 1),
-    ),
+    sampling=st.builds(Sampling, **{name: VALUES[name] for name in NAMES}),
     version_id=st.integers(1, 10**6),
     parent_id=st.none() | st.uuids(),
 )
