@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from generator.admin import ledger, texts, versions, workers  # noqa: F401 (they register their rows)
+from generator.admin import ledger, texts, versions, workers  # noqa: F401 (each registers pages)
 from generator.web.sign_in import StaffSignInForm
 
 admin.site.login_form = StaffSignInForm

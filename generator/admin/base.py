@@ -11,12 +11,15 @@ from django.utils.safestring import SafeString
 
 
 def foreign(text: str) -> SafeString:
-    """Return what a person or a model wrote so that it cannot turn the words around it: no direction of it leaves a <bdi>."""
+    """Return text of a person or a model in a <bdi>, so that it cannot reverse ours."""
     return format_html("<bdi>{}</bdi>", text)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that only the application writes. The admin's own history knows nothing of them, so no page leads there."""
+    """Rows that only the application writes.
+
+    Their pages have no link to the admin's own history, which knows nothing of them.
+    """
 
     view_on_site = False  # a text's page is its owner's alone
     change_form_template = "admin/read_only_form.html"

@@ -12,7 +12,7 @@ from generator.models import Promotion
 
 @admin.register(Promotion)
 class PromotionAdmin(ReadOnlyAdmin):
-    """The ledger."""
+    """Every switch that was asked for."""
 
     list_display = ("created_at", "to_shown", "from_shown", "outcome", "who", "why")
     list_filter = ("outcome",)
@@ -32,8 +32,5 @@ class PromotionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="reason or evidence")
     def why(self, promotion: Promotion) -> SafeString:
-        return format_html_join(
-            " ",
-            "<bdi>{}</bdi>",
-            ((text,) for text in (promotion.reason, promotion.evidence) if text),
-        )
+        texts = ((text,) for text in (promotion.reason, promotion.evidence) if text)
+        return format_html_join(" ", "<bdi>{}</bdi>", texts)

@@ -85,11 +85,9 @@ class GenerationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="owner")
     def owner_shown(self, generation: Generation) -> SafeString:
-        return (
-            foreign(str(generation.user))
-            if generation.user
-            else format_html("visitor {}", generation.visitor[:8])
-        )
+        if generation.user:
+            return foreign(str(generation.user))
+        return format_html("visitor {}", generation.visitor[:8])
 
     @admin.display(description="prompt")
     def prompt_start(self, generation: Generation) -> SafeString:
@@ -101,12 +99,8 @@ class GenerationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="stop strings")
     def stop_shown(self, generation: Generation) -> SafeString | str:
-        return (
-            format_html_join(
-                " ", "<code><bdi>{}</bdi></code>", ((stop,) for stop in generation.stop)
-            )
-            or "–"
-        )
+        stops = ((stop,) for stop in generation.stop)
+        return format_html_join(" ", "<code><bdi>{}</bdi></code>", stops) or "–"
 
     @admin.display(description="stop asked for")
     def stop_asked_for(self, generation: Generation) -> str:

@@ -1,4 +1,4 @@
-"""The list of model versions, and the action that makes one live."""
+"""The list of model versions, and the action "Make the selected version live"."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from django.utils.safestring import SafeString
 from generator.admin.base import ReadOnlyAdmin, foreign
 from generator.models import ModelVersion, Promotion
 from generator.operations import health
+from generator.text import small_number
 from generator.versions import ledger, mirror
 
 WAIT_FOR_PROMOTION = 10.0  # seconds an admin request waits for housekeeping to answer
 PERMISSION = "generator.promote_modelversion"
-SWITCHES_SHOWN = 100  # of one version, the latest first; the ledger has them all
+SWITCHES_SHOWN = 100  # of one version, the latest first; the ledger's own page has all
 
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
-    """The registry's versions, with the action that makes one live."""
+    """The rows that mirror the registry's versions."""
 
     list_display = (
         "version",
@@ -43,9 +44,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     readonly_fields = ("live",)
     ordering = ("-version",)
     actions = ("make_live",)
-    change_form_template = (
-        "admin/change_form.html"  # with its history, which is that of its switches
-    )
+    change_form_template = "admin/change_form.html"  # with the link to history_view
 
     @admin.display(description="live", ordering="is_live")
     def live(self, version: ModelVersion) -> str:
@@ -76,74 +75,67 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """List the versions; when the registry is away, say since when, for then the list may lack some."""
+        """List the versions. If the registry is away, say since when: the list may lack some."""
         if request.method == "GET":
             registry = health.registry()
             if registry.ok and mirror.registry_keeps_silent():
                 registry = health.registry(timedelta(0))
             if not registry.ok:
+                said = f"The model registry is unavailable: it {registry.found}. {registry.advice}"
                 texts = "Texts are written as before."
-                said = f"The model registry is unavailable: it {registry.found}. {registry.advice} {texts}"
-                self.message_user(request, said, messages.WARNING)
+                self.message_user(request, f"{said} {texts}", messages.WARNING)
         return super().changelist_view(request, extra_context)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the ledger's entries of this version, which are what happened to it."""
-        switches: QuerySet[Promotion] = Promotion.objects.none()
-        if object_id.isascii() and object_id.isdecimal() and len(object_id) < 10:
-            concerned = Q(to_version=object_id) | Q(
-                from_version=object_id, outcome=Promotion.Outcome.DONE
-            )
-            switches = Promotion.objects.filter(concerned).select_related(
-                "to_version", "from_version", "requested_by"
-            )
+        """Show a version's entries in the ledger: switches to it, and switches away from it."""
+        pk = small_number(object_id)
+        away = Q(from_version=pk, outcome=Promotion.Outcome.DONE)
+        switches = Promotion.objects.none()
+        if pk is not None:
+            switches = Promotion.objects.filter(Q(to_version=pk) | away)
+            switches = switches.select_related("to_version", "from_version", "requested_by")
         title = "What happened to this version"
         context = {"title": title, "switches": switches[:SWITCHES_SHOWN], **(extra_context or {})}
         answer: HttpResponse = super().history_view(request, object_id, context)
         return answer
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the admin's addresses, the list behind its guard."""
+        """Return the admin's addresses, with `guarded_list` before the list."""
         return [path("", self.guarded_list), *super().get_urls()]
 
     def guarded_list(self, request: HttpRequest) -> HttpResponse:
-        """The list of versions. Who may not switch and tries is refused here, for the admin keeps no record of it."""
+        """The list of versions. Attempts to switch without permission are refused and recorded.
+
+        The admin would refuse them, too, but without a record.
+        """
         if "make_live" in request.GET.getlist("action"):
             return HttpResponseNotAllowed(["POST"])
-        if "make_live" in request.POST.getlist("action") and not self.has_promote_permission(
-            request
-        ):
+        asked = "make_live" in request.POST.getlist("action")
+        if asked and not self.has_promote_permission(request):
             self._refuse(request)
         answer: HttpResponse = self.admin_site.admin_view(self.changelist_view)(request)
         return answer
 
     def _refuse(self, request: HttpRequest) -> NoReturn:
-        named = [
-            value
-            for value in request.POST.getlist("_selected_action")
-            if value.isascii() and value.isdecimal()
-        ]
+        """Enter the attempt in the ledger and answer 403."""
+        chosen = [small_number(value) for value in request.POST.getlist("_selected_action")]
         user = request.user if isinstance(request.user, User) else None
-        evidence = (
-            "The user lacks the permission."
-            if user
-            else "Somebody who is not signed in asked for it."
-        )
-        for version in ModelVersion.objects.filter(
-            pk__in=[value for value in named if len(value) < 10]
-        ):
+        evidence = "The user lacks the permission."
+        if user is None:
+            evidence = "Somebody who is not signed in asked for it."
+        for version in ModelVersion.objects.filter(pk__in=[pk for pk in chosen if pk is not None]):
             ledger.promotion_refused(version=version, user=user, evidence=evidence)
         raise PermissionDenied("You may not switch the live model.")
 
     def has_promote_permission(self, request: HttpRequest) -> bool:
-        """Tell who is shown the action, and may use it."""
+        """Tell whether the user sees the action, and may use it."""
         return self.admin_site.has_permission(request) and request.user.has_perm(PERMISSION)
 
     @admin.action(description="Make the selected version live", permissions=("promote",))
     def make_live(self, request: HttpRequest, selected: QuerySet[ModelVersion]) -> None:
-        """Ask housekeeping to check the version, move the champion alias and switch; say how it went."""
+        """Have housekeeping check the version and switch to it, and say how that went."""
         if selected.count() != 1:
             self.message_user(request, "Select exactly one version to make live.", messages.WARNING)
             return
@@ -162,24 +154,18 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     def _say_outcome(self, request: HttpRequest, promotion: Promotion) -> None:
         version = f"Version {promotion.to_version.version}"
         if promotion.outcome == Promotion.Outcome.DONE:
-            self.message_user(
-                request,
-                f"{version} is live. Texts under way end on their own version.",
-                messages.SUCCESS,
-            )
+            said = f"{version} is live. Texts that had begun end on their own version."
+            self.message_user(request, said, messages.SUCCESS)
         elif promotion.outcome == Promotion.Outcome.REFUSED:
-            said = format_html("{} was not made live: {}", version, foreign(promotion.evidence))
-            self.message_user(request, said, messages.ERROR)
+            why = format_html("{} was not made live: {}", version, foreign(promotion.evidence))
+            self.message_user(request, why, messages.ERROR)
         else:
-            self.message_user(
-                request,
-                f"{version} is being checked; the ledger will say how it went.",
-                messages.WARNING,
-            )
+            said = f"{version} is being checked. Look at the ledger for the outcome."
+            self.message_user(request, said, messages.WARNING)
 
 
 def _outcome(promotion: Promotion) -> Promotion:
-    """Return the promotion once it is closed, or as it is when housekeeping takes longer."""
+    """Wait until the promotion is closed, but not for ever, and return it."""
     give_up = time.monotonic() + WAIT_FOR_PROMOTION
     while promotion.outcome == Promotion.Outcome.REQUESTED and time.monotonic() < give_up:
         time.sleep(0.1)

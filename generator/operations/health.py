@@ -1,4 +1,4 @@
-"""Whether everything works, as sentences: for `manage.py doctor`, for `manage.py up` and for monitoring."""
+"""Checks of whether everything works, for `manage.py doctor`, `manage.py up` and monitoring."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from generator.heartbeats import Role
 from generator.models import ModelVersion, Worker
 from generator.redis_store import clients
 
-REGISTRY_SILENT = timedelta(
-    seconds=20
-)  # housekeeping asks every ten: an answer has stayed away, and is late by now
-RESTARTED = "It is restarted by itself; if this stays, its log in {logs} says why."
+REGISTRY_SILENT = timedelta(seconds=20)  # housekeeping asks every ten
+RESTARTED = "It is restarted automatically. If this does not help, its log in {logs} says why."
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, whether it works, what was found, and what to do when it does not work."""
+    """What was checked, whether it works, what was found, and what to do if it does not work."""
 
     name: str
     ok: bool
@@ -37,7 +35,7 @@ class Check:
 def checks(since: datetime | None = None) -> Iterator[Check]:
     """Yield every check, in the order in which to repair things.
 
-    Heartbeats from before `since`, a moment of generator/clock.py, do not count.
+    Heartbeats from before `since` do not count. It is a moment of generator/clock.py.
     """
     yield (base := database())
     yield redis()
@@ -47,37 +45,28 @@ def checks(since: datetime | None = None) -> Iterator[Check]:
         "housekeeping": partial(housekeeping, since),
     }
     for name, check in needing_rows.items():
-        yield (
-            check()
-            if base.ok
-            else Check(name, False, "unknown without the database", "Repair the database first.")
-        )
+        if base.ok:
+            yield check()
+        else:
+            yield Check(name, False, "unknown without the database", "Repair the database first.")
 
 
 def database() -> Check:
-    """Reachable, and with every migration applied."""
+    """Check that the database is reachable, with every migration applied."""
     try:
         executor = MigrationExecutor(connection)
         waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (DatabaseError, OSError) as error:
-        return Check(
-            "database",
-            False,
-            f"not reachable: {_first_line(error)}",
-            "Start it, or correct DATABASE_URL.",
-        )
+        found = f"not reachable: {_first_line(error)}"
+        return Check("database", False, found, "Start it, or correct DATABASE_URL.")
     if waiting:
-        return Check(
-            "database",
-            False,
-            f"{len(waiting)} migrations are missing",
-            "Run: python manage.py prestart",
-        )
+        found = f"{len(waiting)} migrations are missing"
+        return Check("database", False, found, "Run: python manage.py prestart")
     return Check("database", True, f"{connection.vendor}, migrated")
 
 
 def redis() -> Check:
-    """Answers a ping within a second."""
+    """Check that Redis answers a ping within a second."""
     try:
         clients.ping()
     except (RedisError, OSError, ValueError) as error:
@@ -87,33 +76,22 @@ def redis() -> Check:
 
 
 def model() -> Check:
-    """A version is live, and its files are here or loaded by a worker elsewhere."""
+    """Check that a version is live, with its files here or loaded by a worker elsewhere."""
     live = ModelVersion.objects.filter(is_live=True).first()
     if live is None:
-        return Check(
-            "model",
-            False,
-            "no version is live",
-            "Run: python manage.py register_bundled, or choose one in /admin/.",
-        )
+        advice = "Run: python manage.py register_bundled, or choose one in /admin/."
+        return Check("model", False, "no version is live", advice)
     here = (settings.VERSIONS_DIR / live.digest / "model.json").is_file()
     if here or any(live.digest in row.versions_loaded for row in heartbeats.alive(Role.WORKER)):
         return Check("model", True, f"{live} is live, its files are in place")
-    return Check(
-        "model",
-        False,
-        f"{live} is live, but its files are missing",
-        "Start a worker: it fetches them.",
-    )
+    found = f"{live} is live, but its files are missing"
+    return Check("model", False, found, "Start a worker: it fetches them.")
 
 
 def model_loaded(since: datetime | None = None) -> Check:
-    """A worker holds the live version in memory, so that the next visitor does not wait for it."""
-    loaded = [
-        digest
-        for row in _alive(Role.WORKER, since).filter(consumes=True)
-        for digest in row.versions_loaded
-    ]
+    """Check that a worker has the live version in memory, so that no visitor waits for it."""
+    ready = _alive(Role.WORKER, since).filter(consumes=True)
+    loaded = [digest for row in ready for digest in row.versions_loaded]
     live = ModelVersion.objects.filter(is_live=True).first()
     if live and live.digest in loaded:
         return Check("model", True, f"{live} is loaded")
@@ -122,55 +100,42 @@ def model_loaded(since: datetime | None = None) -> Check:
 
 
 def worker(since: datetime | None = None) -> Check:
-    """At least one process that writes text gave a sign of life just now, and takes texts."""
+    """Check that at least one worker has a recent heartbeat and takes texts."""
     alive = _alive(Role.WORKER, since)
     if count := alive.filter(consumes=True).count():
         return Check("worker", True, f"{count} alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "worker.log")
     if count := alive.count():
-        return Check(
-            "worker",
-            False,
-            f"{count} alive, and none takes texts: starting, stopping, or without Redis",
-            advice,
-        )
-    return Check(
-        "worker",
-        False,
-        f"none gave a sign of life for {settings.WORKER_SILENT:.0f} seconds",
-        advice,
-    )
+        found = f"{count} alive, and none takes texts: starting, stopping, or without Redis"
+        return Check("worker", False, found, advice)
+    found = f"none gave a sign of life for {settings.WORKER_SILENT:.0f} seconds"
+    return Check("worker", False, found, advice)
 
 
 def housekeeping(since: datetime | None = None) -> Check:
-    """The process that sends lost work again and mirrors the registry gave a sign of life just now."""
+    """Check that housekeeping has a recent heartbeat."""
     if _alive(Role.HOUSEKEEPING, since).exists():
         return Check("housekeeping", True, "alive")
     advice = RESTARTED.format(logs=settings.DATA_DIR / "logs" / "housekeeping.log")
-    return Check(
-        "housekeeping",
-        False,
-        f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds",
-        advice,
-    )
+    found = f"gave no sign of life for {settings.WORKER_SILENT:.0f} seconds"
+    return Check("housekeeping", False, found, advice)
 
 
 def registry(silent: timedelta = REGISTRY_SILENT) -> Check:
-    """The model registry answered housekeeping within `silent`. Nobody is asked now, and texts do not depend on it."""
+    """Check that the registry answered housekeeping within `silent`, without asking it now.
+
+    Texts do not depend on it, so `checks` leaves it out.
+    """
     answered = ModelVersion.objects.aggregate(last=Max("synced_at"))["last"]
     if answered and clock.now() - answered < silent:
         return Check("registry", True, "answers")
-    found = (
-        f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC"
-        if answered
-        else "has not answered yet"
-    )
+    found = "has not answered yet"
+    if answered:
+        found = f"has not answered since {answered:%d %B %Y, %H:%M:%S} UTC"
     asking = housekeeping()
-    advice = (
-        "Start it, or correct MLFLOW_TRACKING_URI."
-        if asking.ok
-        else f"Housekeeping, which asks it, {asking.found}."
-    )
+    advice = "Start it, or correct MLFLOW_TRACKING_URI."
+    if not asking.ok:
+        advice = f"Housekeeping, which asks it, {asking.found}."
     return Check("registry", False, found, advice)
 
 

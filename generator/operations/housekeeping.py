@@ -1,4 +1,4 @@
-"""What housekeeping sees to every two seconds: texts whose worker is lost, whose message is lost, whose cancel waits."""
+"""Housekeeping: texts whose worker or message was lost, cancels that wait, rows to forget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ State = Generation.State
 
 
 def requeue_lost() -> int:
-    """Give back what silent workers were writing; return how many rows that were. One that ends its workers fails."""
+    """Requeue the texts of silent workers, and return how many they are.
+
+    A text that has lost too many workers fails, because it may be what ends them.
+    """
     lost = Generation.objects.filter(state=State.RUNNING).exclude(
         worker_id__in=heartbeats.alive(heartbeats.Role.WORKER).values("pk")
     )
@@ -36,21 +39,21 @@ def requeue_lost() -> int:
             services.dispatch(pk)
         else:
             services.end_cancelled(held)
-    for pk, *_ in rows:  # only now: the place that a page is told counts those that wait before it
+    for pk, *_ in rows:  # when all are queued, because pages show the place in the queue
         notify.generation_changed(pk)
     return len(rows)
 
 
-_missing: set[UUID] = (
-    set()
-)  # of the last look: who took a message says so on the row a moment later
+# Texts without a message at the last look. A worker that has just taken one says so on the row a
+# moment later.
+_missing: set[UUID] = set()
 
 
 def send_again() -> int:
-    """Send those waiting generations again whose messages were lost; return how many.
+    """Send waiting texts again whose messages were lost; return how many.
 
-    One that the broker holds a message for was not lost, however long it waits; lost is what has
-    none at two looks in a row. With the broker away nothing is sent.
+    A message is lost if the broker has none for the text at two looks in a row, however long the
+    text waits. While the broker is away nothing is sent.
     """
     waiting = Generation.objects.filter(state=State.QUEUED)
     services.end_cancelled(waiting)
@@ -78,7 +81,7 @@ def forget_ended() -> None:
 
 
 def _held() -> set[str]:
-    """Return the ids of the generations that a message on the queue is about."""
+    """Return the ids of the texts that have a message in the queue."""
     return {
         str(argument)
         for message in broker.waiting(services.GENERATE_QUEUE)
