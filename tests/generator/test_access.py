@@ -1,4 +1,4 @@
-"""What is another's is as unknown as what does not exist: the whole matrix of pages and changes."""
+"""Texts of others look as if they did not exist: every page and every change, in every state."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def test_changes_by_another_are_404_and_change_nothing(
 
 
 @pytest.mark.parametrize("path", READS + CHANGES)
-def test_the_unknown_is_404_like_the_foreign(client: Client, live: ModelVersion, path: str) -> None:
+def test_what_does_not_exist_is_404_like_what_is_anothers(
+    client: Client, live: ModelVersion, path: str
+) -> None:
     call = client.get if path in READS else client.post
     assert call(f"/generations/{uuid.uuid4()}/{path}").status_code == 404
     assert call(f"/generations/not-an-id/{path}").status_code == 404
 
 
 @pytest.mark.parametrize("path", CHANGES)
-def test_a_change_is_no_get(client: Client, make_generation: Make, path: str) -> None:
+def test_a_get_changes_nothing(client: Client, make_generation: Make, path: str) -> None:
     assert client.get(f"/generations/{make_generation().pk}/{path}").status_code == 405
 
 
@@ -66,7 +68,7 @@ def test_a_user_and_a_visitor_do_not_see_each_other(
     assert signed_in.get(make_generation().get_absolute_url()).status_code == 404
 
 
-def test_history_lists_only_ones_own(
+def test_the_history_lists_only_the_askers_texts(
     client: Client, stranger: Client, make_generation: Make
 ) -> None:
     make_generation(prompt="a secret of mine")
@@ -74,7 +76,7 @@ def test_history_lists_only_ones_own(
     assert b"a secret of mine" not in stranger.get("/history/").content
 
 
-def test_a_foreign_generation_does_not_fill_in_the_desk(
+def test_the_desk_is_not_filled_in_with_anothers_text(
     client: Client, stranger: Client, make_generation: Make
 ) -> None:
     url = f"/?from={make_generation(prompt='a secret of mine').pk}"
@@ -82,20 +84,20 @@ def test_a_foreign_generation_does_not_fill_in_the_desk(
     assert b"a secret of mine" not in stranger.get(url).content
 
 
-def test_a_foreign_parent_is_refused(stranger: Client, make_generation: Make) -> None:
+def test_anothers_text_as_parent_is_refused(stranger: Client, make_generation: Make) -> None:
     parent = make_generation()
     body: dict[str, Any] = {"prompt": "x", "parent": str(parent.pk)}
     response = stranger.post("/generations/", body, content_type="application/json")
     assert list(response.json()["errors"]) == ["parent"]
 
 
-def test_nobody_owns_what_nobody_made(make_generation: Make) -> None:
+def test_an_owner_without_identity_owns_nothing(make_generation: Make) -> None:
     make_generation()
     assert not Generation.objects.owned_by(None).exists()
     assert not Generation.objects.owned_by(Owner()).exists()
 
 
-def test_signing_in_takes_texts_along_that_share_a_client_key(
+def test_a_sign_in_moves_texts_that_share_a_client_key(
     owner: Owner, make_generation: Make, db: None
 ) -> None:
     user = User.objects.create_user("ada", password="a-long-enough-one")
@@ -108,7 +110,7 @@ def test_signing_in_takes_texts_along_that_share_a_client_key(
     assert mine.user == user
 
 
-def test_signing_in_takes_a_visitors_texts_along(
+def test_a_sign_in_moves_a_visitors_texts_to_the_user(
     owner: Owner, make_generation: Make, db: None
 ) -> None:
     mine, other = make_generation(), make_generation(visitor="c" * 32)
@@ -122,7 +124,7 @@ def test_signing_in_takes_a_visitors_texts_along(
     assert (mine.visitor, other.user, other.visitor) == ("", None, "c" * 32)
 
 
-def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(
+def test_a_visitors_cookie_that_comes_back_after_the_sign_in_still_counts(
     owner: Owner, make_generation: Make, settings: Any
 ) -> None:
     """A reply that was on its way when the same browser signed in brings it."""
@@ -138,7 +140,7 @@ def test_a_cookie_that_comes_back_after_the_sign_in_is_looked_at_too(
     assert settings.VISITOR_COOKIE_NAME not in browser.get("/").cookies
 
 
-def test_a_submit_that_is_repeated_after_the_sign_in_is_known(
+def test_a_submit_repeated_after_the_sign_in_is_recognised(
     owner: Owner, make_generation: Make, db: None
 ) -> None:
     user = User.objects.create_user("ada", password="a-long-enough-one")

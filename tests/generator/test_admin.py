@@ -1,6 +1,6 @@
-"""What the staff see: words in place of marks, no link that leads nowhere, and a version's own switches.
+"""What the pages of the admin show: words, links that work, and the switches of a version.
 
-Who may switch, and who not, is in test_versions.py and tests/integration/test_bad_admin.py.
+The permission to switch is tested in test_versions.py and tests/integration/test_bad_admin.py.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ def staff(db: None) -> Client:
     return browser
 
 
-def test_a_text_of_somebody_else_has_no_link_that_leads_nowhere(
-    staff: Client, make_generation: Make
-) -> None:
+def test_every_link_on_a_texts_page_works(staff: Client, make_generation: Make) -> None:
     text = make_generation(state="done", text="and on")
     page = staff.get(f"/admin/generator/generation/{text.pk}/change/").text
     assert "and on" in page
@@ -37,12 +35,11 @@ def test_a_text_of_somebody_else_has_no_link_that_leads_nowhere(
         if address.startswith("/admin/") or address == text.get_absolute_url():
             assert staff.get(address, follow=True).status_code == 200, address
     assert text.get_absolute_url() not in page
-    assert (
-        "history/" not in page
-    )  # only the application writes these rows, so that page knows of nothing
+    # The admin's own history is empty, because only the application writes these rows.
+    assert "history/" not in page
 
 
-def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
+def test_the_history_of_a_version_shows_its_switches(live: ModelVersion) -> None:
     sam = User.objects.create_user("sam", password="a-long-enough-one", is_staff=True)
     sam.user_permissions.add(Permission.objects.get(codename="view_modelversion"))
     browser = Client()
@@ -67,7 +64,7 @@ def test_the_history_of_a_version_is_its_switches(live: ModelVersion) -> None:
     )
 
 
-def test_live_or_not_is_said_in_words_and_no_mark_of_failure_stands_for_no(
+def test_live_or_not_is_a_word_and_not_a_red_cross(
     staff: Client, live: ModelVersion, make_generation: Make
 ) -> None:
     other = make_version(2)
@@ -81,7 +78,7 @@ def test_live_or_not_is_said_in_words_and_no_mark_of_failure_stands_for_no(
         assert "icon-no" not in staff.get(f"/admin/generator/{path}").text
 
 
-def test_what_people_and_models_wrote_is_isolated(
+def test_text_of_people_and_models_is_isolated(
     staff: Client, live: ModelVersion, make_generation: Make
 ) -> None:
     text = make_generation(prompt=HOSTILE, stop=[HOSTILE])

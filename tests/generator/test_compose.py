@@ -39,11 +39,11 @@ FORBIDDEN = {
 }
 
 
-def test_it_is_valid_by_the_specification() -> None:
+def test_it_is_valid_by_the_schema() -> None:
     jsonschema.validate(COMPOSE, SCHEMA)
 
 
-def test_the_schema_would_notice_a_mistake() -> None:
+def test_the_schema_notices_a_mistake() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"services": {"web": {"image": "x", "read-only": True}}}, SCHEMA)
 

@@ -1,4 +1,4 @@
-"""Which errors of the database pass by themselves. Those of SQLite are real ones; PostgreSQL's are named by their SQLSTATE."""
+"""Which errors of the database are temporary. SQLite's are provoked, PostgreSQL's are made."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("statement", FAULTS)
-def test_a_fault_in_sql_does_not_pass_by_itself(file: Path, statement: str) -> None:
+def test_a_fault_in_sql_is_not_temporary(file: Path, statement: str) -> None:
     assert not passing(sqlite_error(lambda connection: connection.execute(statement), file))
 
 
-def test_a_lock_of_sqlite_passes(file: Path) -> None:
+def test_a_lock_of_sqlite_is_temporary(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert passing(sqlite_error(lambda connection: connection.execute("BEGIN IMMEDIATE"), file))
@@ -83,7 +83,7 @@ def test_a_lock_of_sqlite_passes(file: Path) -> None:
         )
 
 
-def test_a_file_that_cannot_be_opened_is_away_and_one_that_cannot_be_written_is_a_fault(
+def test_a_file_that_cannot_be_opened_is_temporary_but_not_one_that_is_read_only(
     file: Path,
 ) -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
@@ -132,7 +132,7 @@ POSTGRES = [
 
 
 @pytest.mark.parametrize(("kind", "passes"), POSTGRES, ids=[kind.__name__ for kind, _ in POSTGRES])
-def test_of_postgresql_what_is_locked_or_away_passes(kind: type[Exception], passes: bool) -> None:
+def test_which_errors_of_postgresql_are_temporary(kind: type[Exception], passes: bool) -> None:
     assert passing(as_django(kind("said"))) is passes
 
 
@@ -146,5 +146,5 @@ def test_of_postgresql_what_is_locked_or_away_passes(kind: type[Exception], pass
         (None, False),
     ],
 )
-def test_an_error_without_a_driver_behind_it(error: Exception | None, passes: bool) -> None:
+def test_errors_without_one_of_a_driver_as_cause(error: Exception | None, passes: bool) -> None:
     assert passing(error) is passes

@@ -1,4 +1,4 @@
-"""A value of the environment that does not parse stops the start, with the variable's name in the message."""
+"""A value of the environment that does not parse stops the start; the message names it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.environment import isolated_environment, manage
 
 @pytest.fixture(autouse=True)
 def declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
+    """Keep what a test declares from other tests."""
     monkeypatch.setattr(env, "DECLARED", {})
 
 
@@ -92,13 +92,13 @@ def test_a_path_for_the_site(monkeypatch: pytest.MonkeyPatch, value: str, path: 
 @pytest.mark.parametrize(
     "value", ["charrnn", "//charrnn", "/a b", "/a?b", "/a#b", "/é", "https://x/y", "/a\n"]
 )
-def test_what_is_no_path_for_a_site(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_bad_path_for_a_site_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setattr(env, "text", lambda name: value)
     with pytest.raises(ImproperlyConfigured, match="X must be a path like /charrnn, not"):
         env.path_prefix("X")
 
 
-def test_what_is_read_is_declared_with_its_default(
+def test_reading_a_variable_declares_it_with_its_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NUMBER", "5")
@@ -126,18 +126,19 @@ def test_what_is_read_is_declared_with_its_default(
         ),
     ],
 )
-def test_a_command_with_a_wrong_setting_says_one_sentence(
+def test_a_command_with_a_wrong_setting_prints_one_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str
 ) -> None:
     done = refused(isolated_environment(tmp_path, settings))
     assert done.stderr.strip() == sentence
 
 
-def test_a_state_folder_below_a_file_is_one_sentence(tmp_path: Path) -> None:
+def test_a_state_folder_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = refused(isolated_environment(tmp_path / "file" / "var"))
     assert done.stderr.strip() == (
-        f"CharRNN Live cannot start: DATA_DIR {tmp_path}/file/var cannot be used (Not a directory); choose another folder."
+        f"CharRNN Live cannot start: DATA_DIR {tmp_path}/file/var cannot be used "
+        "(Not a directory); choose another folder."
     )
 
 

@@ -27,7 +27,7 @@ def test_the_defaults_are_those_of_the_code() -> None:
     } == DECLARED
 
 
-def test_what_docker_compose_asks_for_is_shown() -> None:
+def test_what_docker_compose_reads_is_shown() -> None:
     asked = re.findall(
         r"\$\{([A-Z_]+)", (Path(settings.BASE_DIR) / "docker-compose.yml").read_text()
     )

@@ -1,4 +1,4 @@
-"""Answers that no view gives: a fault in SQL, a form whose origin or token is wrong, and what the log says of each."""
+"""Answers without a view: faults in SQL, forms with a wrong origin or token; and their logs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def broken(table: str) -> Any:
 
 @pytest.mark.parametrize("accept", ACCEPTS)
 @pytest.mark.parametrize("table", ["generator_generation", "django_session"])
-def test_a_fault_in_sql_is_500_with_its_traceback_and_never_called_busy(
+def test_a_fault_in_sql_is_500_with_its_traceback_and_not_busy(
     live: ModelVersion, caplog: pytest.LogCaptureFixture, accept: str, table: str
 ) -> None:
     browser = Client(headers={"accept": accept}, raise_request_exception=False)
@@ -53,7 +53,7 @@ def test_a_fault_in_sql_is_500_with_its_traceback_and_never_called_busy(
     assert "no such column" in logging.Formatter().format(logged)
 
 
-def test_the_log_leaves_out_the_traceback_of_a_lock_alone() -> None:
+def test_the_log_omits_the_traceback_only_of_a_lock() -> None:
     def formatted(cause: str) -> str:
         try:
             error = sqlite3.OperationalError(cause)
@@ -78,7 +78,7 @@ def forger(accept: str, **headers: str) -> Client:
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
-def test_a_proxy_that_nobody_named_is_not_blamed_on_cookies(
+def test_a_form_from_an_unknown_origin_gets_the_setting_that_helps(
     live: ModelVersion, accept: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = forger(accept, origin="https://write.example.org")
@@ -94,7 +94,7 @@ def test_a_proxy_that_nobody_named_is_not_blamed_on_cookies(
     assert any("CSRF_TRUSTED_ORIGINS" in record.message for record in caplog.records)
 
 
-def test_nor_is_one_whose_browser_sends_no_origin(live: ModelVersion) -> None:
+def test_so_does_a_form_without_an_origin(live: ModelVersion) -> None:
     browser = forger("text/html")
     for referer in (
         {},
@@ -107,9 +107,7 @@ def test_nor_is_one_whose_browser_sends_no_origin(live: ModelVersion) -> None:
 
 
 @pytest.mark.parametrize("accept", ACCEPTS)
-def test_a_name_that_nobody_told_the_server_is_answered_with_the_setting(
-    db: None, accept: str
-) -> None:
+def test_an_unknown_host_gets_the_setting_that_helps(db: None, accept: str) -> None:
     answer = Client(headers={"accept": accept, "host": "write.example.org"}).get("/")
     assert answer.status_code == 400
     assert "ALLOWED_HOSTS" in answer.text
@@ -126,7 +124,7 @@ def test_an_origin_is_shown_as_text(live: ModelVersion) -> None:
 
 @pytest.mark.parametrize("token", ["", "x" * 64, "short"])
 @pytest.mark.parametrize("has_cookie", [True, False])
-def test_a_page_that_is_too_old_gets_a_token_with_which_it_can_go_on(
+def test_a_page_that_is_too_old_gets_a_new_token(
     live: ModelVersion, token: str, has_cookie: bool
 ) -> None:
     browser = forger("application/json")
@@ -162,7 +160,9 @@ async def asked(*headers: tuple[bytes, bytes]) -> list[str]:
     return became
 
 
-async def test_a_socket_that_is_refused_names_the_setting(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_of_a_refused_socket_names_the_setting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert await asked((b"origin", b"https://write.example.org"), (b"host", b"localhost:8000")) == [
         "websocket.close"
     ]
@@ -173,7 +173,7 @@ async def test_a_socket_that_is_refused_names_the_setting(caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("https", [True, False])
 @pytest.mark.parametrize("said", [b"https", b"http", b""])
-async def test_a_proxy_that_ends_tls_is_believed_for_sockets_as_for_forms(
+async def test_the_scheme_of_a_proxy_that_ends_tls_counts_for_sockets_as_for_forms(
     settings: Any, https: bool, said: bytes
 ) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if https else None

@@ -1,4 +1,4 @@
-"""What a refused field says: our own words, with the range that really holds, the same on the page and in JSON."""
+"""What a refused field says: its range, in the same words on the page and in JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def on_page(field: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize("field", REFUSED)
-def test_a_field_says_its_range_in_our_words_on_the_page_and_in_json(
+def test_a_field_states_its_range_on_the_page_and_in_json(
     client: Client, live: ModelVersion, field: str
 ) -> None:
     values, sentence = REFUSED[field]
@@ -63,7 +63,7 @@ def test_a_field_says_its_range_in_our_words_on_the_page_and_in_json(
             assert sentence in on_page(field, value), value
 
 
-def test_the_range_of_top_k_is_that_of_the_version_that_was_chosen(
+def test_the_range_of_top_k_depends_on_the_chosen_version(
     client: Client, live: ModelVersion
 ) -> None:
     make_version(2, vocabulary_size=250)
@@ -78,7 +78,7 @@ def test_the_range_of_top_k_is_that_of_the_version_that_was_chosen(
     assert said == [{"errors": {"top_k": [TOP_K.replace("90", "250")]}}] * 2
 
 
-def test_a_prompt_that_is_too_long_or_no_text(client: Client, live: ModelVersion) -> None:
+def test_a_prompt_that_is_too_long_or_holds_nul(client: Client, live: ModelVersion) -> None:
     for prompt, sentence in (
         ("x" * 2_005, "The prompt may have 2,000 characters at most; this one has 2005."),
         ("a\0b", NUL),
@@ -102,7 +102,7 @@ def test_the_limits_are_the_settings(client: Client, live: ModelVersion, setting
     assert answer.json() == {"errors": {"length": ["Length is a whole number from 1 to 1,234."]}}
 
 
-def test_the_sentences_above_are_those_of_the_defaults() -> None:
+def test_the_sentences_above_hold_for_the_default_settings() -> None:
     assert (
         settings.GENERATION_MAX_LENGTH,
         settings.TEMPERATURE_MAX,
@@ -110,7 +110,7 @@ def test_the_sentences_above_are_those_of_the_defaults() -> None:
     ) == (20_000, 5, 2_000)
 
 
-def test_the_page_tells_its_script_the_same_sentences(live: ModelVersion) -> None:
+def test_the_page_gives_its_script_the_same_sentences(live: ModelVersion) -> None:
     page = html.unescape(Client().get("/").text)
     for sentence in (LENGTH, TEMPERATURE, TOP_K, TOP_P):
         assert f'data-rule="{sentence}"' in page

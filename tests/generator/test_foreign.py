@@ -1,4 +1,4 @@
-"""What people and models wrote, among our words, where no element can hold it."""
+"""Text of people and models among our words, in places where it cannot have an element."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from generator.web.foreign import isolated, tamed, visible
 EVERY_CONTROL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
-def test_plain_text_is_one_isolate_that_nothing_in_it_ends() -> None:
+def test_plain_text_becomes_an_isolate_that_nothing_in_it_ends() -> None:
     assert isolated(f"a{EVERY_CONTROL}b") == "\u2068ab\u2069"
-    assert (
-        isolated("a\n\u2029b\x1c c") == "\u2068a b c\u2069"
-    )  # a paragraph's end would end the isolate too
+    # The end of a paragraph would end the isolate, too.
+    assert isolated("a\n\u2029b\x1c c") == "\u2068a b c\u2069"
 
 
 def test_html_keeps_every_character_and_boxes_the_controls() -> None:
@@ -34,7 +33,7 @@ def test_html_keeps_every_character_and_boxes_the_controls() -> None:
     ("character", "shown"),
     [("☃", "☃"), ("\u202e", "U+202E"), ("\u00a0", "U+00A0"), ("\u200b", "U+200B"), ("é", "é")],
 )
-def test_what_cannot_be_seen_is_named_by_its_number(character: str, shown: str) -> None:
+def test_an_invisible_character_is_shown_as_its_number(character: str, shown: str) -> None:
     assert visible(character) == shown
 
 

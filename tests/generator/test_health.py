@@ -89,7 +89,7 @@ def test_a_database_that_is_away_leaves_the_rest_unknown(
     assert found("worker").found == "unknown without the database"
 
 
-def test_redis_that_does_not_answer_is_said_within_a_second_or_so(db: None) -> None:
+def test_redis_that_does_not_answer_is_reported(db: None) -> None:
     check = health.redis()
     assert not check.ok
     assert check.found.startswith("not reachable")
@@ -104,7 +104,7 @@ def test_a_live_version_without_files(live: ModelVersion) -> None:
     assert "files are missing" in health.model().found
 
 
-def test_files_in_the_state_folder_will_do(
+def test_files_in_the_state_folder_are_enough(
     live: ModelVersion, settings: Any, tmp_path: Path
 ) -> None:
     settings.VERSIONS_DIR = tmp_path
@@ -113,12 +113,12 @@ def test_files_in_the_state_folder_will_do(
     assert health.model().ok
 
 
-def test_files_loaded_by_a_worker_elsewhere_will_do(live: ModelVersion) -> None:
+def test_files_loaded_by_a_worker_elsewhere_are_enough(live: ModelVersion) -> None:
     heartbeat("other-machine", versions=[DIGEST])
     assert health.model().ok
 
 
-def test_a_worker_is_alive_until_it_was_silent_for_too_long(db: None, settings: Any) -> None:
+def test_a_worker_is_alive_until_it_has_been_silent_for_too_long(db: None, settings: Any) -> None:
     heartbeat("worker-1", age=settings.WORKER_SILENT + 1)
     assert not health.worker().ok
     heartbeat("worker-2", age=settings.WORKER_SILENT / 2)
@@ -141,7 +141,7 @@ def test_the_heartbeat_of_an_earlier_start_does_not_count(db: None) -> None:
     assert health.worker(timezone.now() - timedelta(seconds=9)).ok
 
 
-def test_housekeeping_is_no_worker(db: None) -> None:
+def test_housekeeping_does_not_count_as_a_worker(db: None) -> None:
     heartbeat("housekeeping-h", role=Worker.Role.HOUSEKEEPING)
     assert health.housekeeping().ok
     assert not health.worker().ok
@@ -153,14 +153,14 @@ def test_a_worker_is_not_housekeeping_whatever_its_host_is_called(db: None) -> N
     assert not health.housekeeping().ok
 
 
-def test_the_live_version_must_be_in_memory_for_a_start_to_be_complete(live: ModelVersion) -> None:
+def test_a_start_is_complete_when_the_live_version_is_in_memory(live: ModelVersion) -> None:
     heartbeat("worker-1", versions=["other"])
     assert not health.model_loaded().ok
     heartbeat("worker-2", versions=[DIGEST])
     assert health.model_loaded().ok
 
 
-def test_healthz_looks_at_nothing(client: Client) -> None:
+def test_healthz_checks_nothing(client: Client) -> None:
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
@@ -185,7 +185,7 @@ def test_readyz_is_200_when_everything_works(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_they_are_never_cached_and_only_read(db: None, client: Client, path: str) -> None:
+def test_both_are_never_cached_and_accept_only_reads(db: None, client: Client, path: str) -> None:
     assert "no-store" in client.get(path).headers["Cache-Control"]
     assert client.post(path).status_code == 405
 
@@ -199,7 +199,7 @@ def test_doctor_ends_with_1_and_says_what_to_do(db: None) -> None:
     assert "→ Start everything with: make run" in output.getvalue()
 
 
-def test_doctor_speaks_json(db: None) -> None:
+def test_doctor_prints_json(db: None) -> None:
     with pytest.raises(SystemExit):
         call_command("doctor", "--json", stdout=(output := StringIO()))
     checks = json.loads(output.getvalue())

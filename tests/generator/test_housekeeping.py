@@ -1,4 +1,4 @@
-"""What housekeeping sees to, by the database's clock."""
+"""What housekeeping does, by the database's clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def heartbeat(worker_id: str, *, age: float) -> None:
     Worker.objects.filter(pk=worker_id).update(last_seen=F("last_seen") - timedelta(seconds=age))
 
 
-def test_what_a_silent_worker_held_is_queued_again(make_generation: Make) -> None:
+def test_the_texts_of_a_silent_worker_are_queued_again(make_generation: Make) -> None:
     heartbeat("alive", age=1)
     heartbeat("silent", age=30)
     held = make_generation(state="running", attempt=1, worker_id="alive")
@@ -41,7 +41,7 @@ def test_what_a_silent_worker_held_is_queued_again(make_generation: Make) -> Non
     assert fresh(lost).text == "so far"
 
 
-def test_a_cancelled_one_of_a_silent_worker_ends(make_generation: Make) -> None:
+def test_a_cancelled_text_of_a_silent_worker_ends(make_generation: Make) -> None:
     lost = make_generation(
         state="running", attempt=1, worker_id="gone", cancel_requested=True, text="so far"
     )
@@ -56,9 +56,7 @@ def test_without_a_broker_nothing_counts_as_sent_again(make_generation: Make) ->
     assert fresh(generation).dispatched_at == long_ago
 
 
-def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(
-    make_generation: Make, settings: Any
-) -> None:
+def test_a_text_that_has_lost_too_many_workers_fails(make_generation: Make, settings: Any) -> None:
     lost = make_generation(
         state="running", attempt=settings.GENERATION_MAX_ATTEMPTS, worker_id="gone", text="so far"
     )
@@ -67,14 +65,14 @@ def test_a_generation_that_its_workers_do_not_survive_fails_in_the_end(
     assert "lost" in fresh(lost).error
 
 
-def test_a_cancel_that_was_asked_for_is_not_forgotten_in_the_queue(make_generation: Make) -> None:
+def test_a_cancelled_text_in_the_queue_ends_unwritten(make_generation: Make) -> None:
     generation = make_generation(cancel_requested=True)
     assert services.generation_claim(generation_id=generation.pk, worker_id="w") is None
     housekeeping.send_again()
     assert fresh(generation).state == "cancelled"
 
 
-def test_rows_of_workers_long_gone_are_removed(db: None) -> None:
+def test_rows_of_workers_that_ended_long_ago_are_removed(db: None) -> None:
     heartbeat("old", age=7200)
     heartbeat("new", age=60)
     heartbeats.forget_silent()
@@ -83,7 +81,7 @@ def test_rows_of_workers_long_gone_are_removed(db: None) -> None:
 
 @pytest.fixture
 def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A function that puts this machine's clock so many seconds ahead; the database's is as it was."""
+    """Return a function that sets this machine's clock ahead, but not the database's."""
     right = timezone.now
 
     def put(seconds: float) -> None:
@@ -92,13 +90,13 @@ def wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return put
 
 
-def test_all_cancelled_ones_that_wait_end_at_once(make_generation: Make) -> None:
+def test_all_cancelled_texts_that_wait_end_together(make_generation: Make) -> None:
     rows = [make_generation(cancel_requested=True) for _ in range(5)]
     housekeeping.send_again()
     assert {fresh(row).state for row in rows} == {"cancelled"}
 
 
-def test_all_cancelled_ones_of_a_silent_worker_end_at_once(make_generation: Make) -> None:
+def test_all_cancelled_texts_of_a_silent_worker_end_together(make_generation: Make) -> None:
     rows = [
         make_generation(state="running", attempt=1, worker_id="gone", cancel_requested=True)
         for _ in range(5)
@@ -134,7 +132,7 @@ def test_a_worker_whose_clock_is_wrong_is_missed_when_it_dies(
 
 
 @pytest.mark.parametrize("seconds", [-3_600, 3_600])
-def test_a_switch_that_was_asked_for_by_a_wrong_clock_is_not_taken_for_lost(
+def test_a_switch_asked_for_by_a_wrong_clock_is_not_lost(
     live: ModelVersion, wrong_clock: Callable[[float], None], seconds: float
 ) -> None:
     wrong_clock(seconds)
@@ -147,7 +145,7 @@ def test_a_switch_that_was_asked_for_by_a_wrong_clock_is_not_taken_for_lost(
     assert not ledger.promotions_open()
 
 
-def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:
+def test_now_agrees_with_the_clock_of_queries(db: None) -> None:
     before = clock.now()
     heartbeat("w", age=0)
     seen = Worker.objects.get().last_seen
@@ -155,7 +153,7 @@ def test_the_databases_clock_is_that_of_its_queries(db: None) -> None:
     assert before.tzinfo is not None
 
 
-def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> None:
+def test_the_first_heartbeat_makes_a_row_and_later_ones_change_it(db: None) -> None:
     beat = {"worker_id": "w", "role": Role.WORKER, "host": "h", "pid": 1, "active": 0}
     heartbeats.heartbeat(**beat, versions=[], consumes=False)
     began = Worker.objects.get().started_at
@@ -166,7 +164,7 @@ def test_the_first_heartbeat_makes_the_row_and_the_next_change_it(db: None) -> N
     assert not Worker.objects.exists()
 
 
-def test_ticks_that_piled_up_while_housekeeping_was_away_count_as_one(db: None) -> None:
+def test_ticks_that_piled_up_count_as_one(db: None) -> None:
     tasks._last_look[0] = -tasks.TICKS_APART
     tasks.requeue()
     seen = Worker.objects.get().last_seen

@@ -1,4 +1,4 @@
-"""Odd entries of the registry in the mirror, and which versions a visitor is offered."""
+"""The mirror of odd registry entries, and which versions a visitor is offered."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def row(version: int) -> ModelVersion:
     return ModelVersion.objects.get(version=version)
 
 
-def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(
+def test_an_unreadable_entry_is_shown_with_its_reason_and_stops_no_other(
     live: ModelVersion, admin_client: Client
 ) -> None:
     odd = entry(2, digest="", vocabulary_size=0, metrics={}, problem="it has no tag 'digest'")
@@ -53,14 +53,14 @@ def test_one_odd_entry_is_shown_with_its_reason_and_stops_nothing(
     assert (offered(), row(2).digest, row(2).problem) == ([3, 2, 1], f"{2:064x}", "")
 
 
-def test_an_entry_that_no_row_can_hold_stops_nothing(live: ModelVersion) -> None:
+def test_an_entry_that_no_row_can_hold_stops_no_other(live: ModelVersion) -> None:
     mirror.versions_mirror(
         [entry(1), entry(2, metrics={"chars": float("nan")}), entry(2**70), entry(4)]
     )
     assert offered() == [4, 1]
 
 
-def test_an_entry_that_turns_odd_leaves_its_row_as_the_texts_need_it(live: ModelVersion) -> None:
+def test_an_entry_that_becomes_unreadable_keeps_the_values_of_its_row(live: ModelVersion) -> None:
     make_version(2, title="two")
     mirror.versions_mirror(
         [entry(1), entry(2, digest="", title="", problem="it has no tag 'digest'")]
@@ -72,7 +72,7 @@ def test_an_entry_that_turns_odd_leaves_its_row_as_the_texts_need_it(live: Model
     )
 
 
-def test_a_changed_digest_is_refused_and_named(
+def test_a_changed_digest_is_a_problem_that_is_logged_once(
     live: ModelVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_version(2)
@@ -89,13 +89,13 @@ def test_a_changed_digest_is_refused_and_named(
     assert offered() == [2, 1]
 
 
-def test_the_live_version_is_offered_whatever_the_registry_says(live: ModelVersion) -> None:
+def test_the_live_version_is_offered_even_if_the_registry_lacks_it(live: ModelVersion) -> None:
     mirror.versions_mirror([])
     assert row(1).problem == "it is not in the registry any more"
     assert offered() == [1]
 
 
-def test_a_version_that_is_gone_is_not_offered_and_the_registry_counts_as_heard(
+def test_a_removed_version_is_not_offered_and_its_row_is_synced(
     live: ModelVersion,
 ) -> None:
     make_version(2, synced_at=timezone.now() - timedelta(hours=1))
@@ -107,7 +107,7 @@ def test_a_version_that_is_gone_is_not_offered_and_the_registry_counts_as_heard(
     assert offered() == [2, 1]
 
 
-def test_files_that_cannot_be_had_are_remembered_for_a_while(live: ModelVersion) -> None:
+def test_missing_files_are_remembered_for_a_while(live: ModelVersion) -> None:
     other = make_version(2)
     assert mirror.files_remembered(version=other) is None
     mirror.files_missing(version=other, reason="", retry_after=timedelta(minutes=1))
@@ -120,9 +120,7 @@ def test_files_that_cannot_be_had_are_remembered_for_a_while(live: ModelVersion)
     assert (row(2).files_problem, row(2).files_retry_at) == ("", None)
 
 
-def test_a_version_that_cannot_be_written_with_is_refused_at_its_field(
-    live: ModelVersion, client: Client
-) -> None:
+def test_an_unusable_version_is_an_error_of_its_field(live: ModelVersion, client: Client) -> None:
     make_version(2, problem="it has no tag 'digest'")
     answer = client.post("/generations/", {"prompt": "x", "version": "2"})
     assert answer.status_code == 400
@@ -131,7 +129,7 @@ def test_a_version_that_cannot_be_written_with_is_refused_at_its_field(
     }
 
 
-def test_the_history_still_finds_texts_of_a_version_that_is_gone(
+def test_the_history_finds_texts_of_a_removed_version(
     live: ModelVersion, client: Client, make_generation: Any
 ) -> None:
     make_generation(model_version=make_version(2, problem="gone"), text="old")
@@ -141,7 +139,7 @@ def test_the_history_still_finds_texts_of_a_version_that_is_gone(
     )
 
 
-def test_a_failed_page_offers_the_live_version_with_everything_else_kept(
+def test_the_page_of_a_failed_text_offers_the_live_version(
     live: ModelVersion, client: Client, make_generation: Any
 ) -> None:
     other = make_version(2)

@@ -1,4 +1,4 @@
-"""Where a request comes from, which is what the limits by address count."""
+"""The address of a request, which limits count by."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from generator.owners import client_address, request_address, scope_address
     ("proxies", "forwarded", "address"),
     [
         (0, "", "10.0.0.1"),
-        (0, "203.0.113.9", "10.0.0.1"),  # anybody may send the header
+        (0, "203.0.113.9", "10.0.0.1"),  # any client can send the header
         (1, "203.0.113.9", "203.0.113.9"),
-        (
-            1,
-            "198.51.100.1, 203.0.113.9",
-            "203.0.113.9",
-        ),  # the left one was the client's own invention
+        (1, "198.51.100.1, 203.0.113.9", "203.0.113.9"),  # the client invented the left one
         (2, "198.51.100.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
         (2, "203.0.113.9", "10.0.0.1"),  # did not come through both
         (1, "", "10.0.0.1"),
@@ -33,7 +29,7 @@ from generator.owners import client_address, request_address, scope_address
         (1, "::ffff:203.0.113.9", "203.0.113.9"),
     ],
 )
-def test_the_address_is_that_of_the_peer_or_what_the_outermost_proxy_of_ours_wrote(
+def test_the_address_comes_from_the_peer_or_from_the_outermost_trusted_proxy(
     settings: Any, proxies: int, forwarded: str, address: str
 ) -> None:
     settings.TRUSTED_PROXIES = proxies

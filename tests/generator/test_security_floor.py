@@ -1,4 +1,4 @@
-"""What docs/security.md says of the code as a whole, and no behaviour shows."""
+"""Claims of docs/security.md about the code as a whole, which no behaviour shows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ CODE = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 MARKUP = re.compile(
-    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\(|new Function"
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser"
+    r"|createContextualFragment|\beval\(|new Function"
 )
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", re.IGNORECASE)
 UNSAFE = re.compile(
-    r"\bpickle\b|\bmarshal\b|\bdill\b|yaml\.load\(|shell=True|os\.system|\beval\(|\bexec\(|torch\.load\(|mark_safe|\.raw\("
+    r"\bpickle\b|\bmarshal\b|\bdill\b|yaml\.load\(|shell=True|os\.system|\beval\(|\bexec\("
+    r"|torch\.load\(|mark_safe|\.raw\("
 )
 
 
@@ -39,11 +41,11 @@ def found(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
     ]
 
 
-def test_scripts_make_no_markup_of_text_but_of_whole_pages_of_ours() -> None:
+def test_scripts_parse_no_text_as_markup_except_our_own_pages() -> None:
     assert found(MARKUP, SCRIPTS) == ["refresh.js: DOMParser"]
 
 
-def test_templates_have_nothing_inline_and_escape_everything_but_djangos_own_hints() -> None:
+def test_templates_have_nothing_inline_and_escape_all_but_djangos_own_hints() -> None:
     assert found(INLINE, TEMPLATES) == []
     assert found(re.compile(r"\{\{[^}]*\|\s*safe\b[^}]*\}\}|autoescape off"), TEMPLATES) == [
         "_fields.html: {{ field.help_text|safe }}"
@@ -51,9 +53,8 @@ def test_templates_have_nothing_inline_and_escape_everything_but_djangos_own_hin
 
 
 def test_nothing_unpickles_evaluates_or_runs_a_shell() -> None:
-    allowed = re.compile(
-        r"session\.eval|_client\(\)\.eval|shared_client\(\)\.eval|model\.eval\("
-    )  # Redis' Lua, torch's mode
+    # Redis' Lua, torch's mode.
+    allowed = re.compile(r"session\.eval|_client\(\)\.eval|shared_client\(\)\.eval|model\.eval\(")
     lines = [line for path in CODE for line in path.read_text().splitlines()]
     code = [line for line in lines if not allowed.search(line) and "torch names" not in line]
     assert [line for line in code if UNSAFE.search(line)] == []
@@ -68,7 +69,7 @@ def test_messages_between_processes_are_json() -> None:
     assert (settings.CELERY_ACCEPT_CONTENT, settings.CELERY_TASK_SERIALIZER) == (["json"], "json")
 
 
-def test_secrets_are_files_of_their_user_alone(tmp_path: Path) -> None:
+def test_only_their_user_can_read_secret_files(tmp_path: Path) -> None:
     folder = tmp_path / "var"
     environment = {
         **os.environ,
@@ -77,7 +78,10 @@ def test_secrets_are_files_of_their_user_alone(tmp_path: Path) -> None:
         "PYTHON_DOTENV_DISABLED": "1",
     }
     environment["DJANGO_SETTINGS_MODULE"] = "charrnn_site.settings"
-    program = "from django.conf import settings; settings.SECRET_KEY; import json; print(json.dumps(settings.CELERY_ACCEPT_CONTENT))"
+    program = (
+        "from django.conf import settings; settings.SECRET_KEY; "
+        "import json; print(json.dumps(settings.CELERY_ACCEPT_CONTENT))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,

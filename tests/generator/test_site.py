@@ -1,4 +1,4 @@
-"""What stands before every page and socket: the policy, the origin check, and settings fit for production."""
+"""What every page and socket passes: content policy, origin check, production settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_answer_carries_the_policy(db: None, path: str) -> None:
         ("http://", "", False),
     ],
 )
-def test_a_socket_comes_from_this_very_site(
+def test_a_socket_must_come_from_this_site(
     settings: Any, origin: str, host: str, allowed: bool
 ) -> None:
     settings.CSRF_TRUSTED_ORIGINS = [
@@ -94,7 +94,7 @@ COMPRESSED = {"accept-encoding": "gzip, br"}
 
 
 @pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/"])
-def test_pages_are_compressed_with_a_length_nobody_can_tell(db: None, path: str) -> None:
+def test_pages_are_compressed_to_a_random_length(db: None, path: str) -> None:
     plain = Client().get(path)
     lengths = set()
     for _ in range(10):
@@ -102,15 +102,14 @@ def test_pages_are_compressed_with_a_length_nobody_can_tell(db: None, path: str)
         assert answer["Content-Encoding"] == "gzip"
         assert "Accept-Encoding" in answer["Vary"]
         assert gzip.decompress(answer.content).startswith(b"<!doctype html>")
-        assert (
-            len(answer.content) < len(plain.content) * 0.6
-        )  # up to 100 bytes of it are of a random length
+        # Up to 100 bytes of it are random.
+        assert len(answer.content) < len(plain.content) * 0.6
         lengths.add(len(answer.content))
     assert len(lengths) > 1
     assert "Content-Encoding" not in plain
 
 
-def test_what_may_show_the_request_is_not_compressed(db: None) -> None:
+def test_a_page_that_may_show_its_request_is_not_compressed(db: None) -> None:
     browser = Client(headers=COMPRESSED)
     answers = [
         browser.get("/history/?q=guess"),

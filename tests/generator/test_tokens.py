@@ -1,4 +1,4 @@
-"""A form whose token is too old, and one that is not this site's own."""
+"""Forms with a token that is too old, and forms from another site."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def ask(browser: Client, **headers: str) -> Any:
     )
 
 
-def test_json_brings_a_token_with_which_the_form_is_good(
-    strict: Client, live: ModelVersion
-) -> None:
+def test_the_json_answer_has_a_token_that_works(strict: Client, live: ModelVersion) -> None:
     strict.get("/")
     refused = ask(strict)
     assert refused.status_code == 403
@@ -44,7 +42,7 @@ def test_json_brings_a_token_with_which_the_form_is_good(
     assert good.status_code == 201
 
 
-def test_so_it_does_for_who_has_no_cookie_any_more(strict: Client, live: ModelVersion) -> None:
+def test_it_has_one_also_without_a_cookie(strict: Client, live: ModelVersion) -> None:
     token = ask(strict).json()["csrf_token"]
     good = strict.post(
         "/generations/",
@@ -55,7 +53,7 @@ def test_so_it_does_for_who_has_no_cookie_any_more(strict: Client, live: ModelVe
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-def test_another_origin_gets_no_token_and_no_desk(
+def test_another_origin_gets_neither_token_nor_desk(
     strict: Client, live: ModelVersion, origin: str
 ) -> None:
     strict.get("/")
@@ -67,7 +65,7 @@ def test_another_origin_gets_no_token_and_no_desk(
     assert not Generation.objects.exists()
 
 
-def test_who_was_signed_in_by_the_first_click_is_led_on_by_the_second(strict: Client) -> None:
+def test_the_second_click_on_sign_in_leads_where_the_first_did(strict: Client) -> None:
     user = User.objects.create_user("ada", password=PASSWORD, is_staff=True)
     strict.force_login(user)
     for path, to in (

@@ -1,6 +1,6 @@
 """The mirror of the registry, the one live version, and the ledger.
 
-Who may not switch and tries is in tests/integration/test_bad_admin.py.
+Attempts without the permission are in tests/integration/test_bad_admin.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_a_switch_leaves_exactly_one_live(live: ModelVersion) -> None:
     assert list(ModelVersion.objects.filter(is_live=True)) == [other]
 
 
-def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion) -> None:
+def test_the_mirror_updates_rows_but_not_which_is_live(live: ModelVersion) -> None:
     fields: dict[str, Any] = {
         "name": "charrnn",
         "version": 1,
@@ -75,7 +75,7 @@ def test_the_mirror_updates_rows_and_leaves_the_live_one_live(live: ModelVersion
     ]
 
 
-def test_a_done_promotion_switches_and_closes(live: ModelVersion, promoter: User) -> None:
+def test_an_accepted_promotion_switches_and_is_closed(live: ModelVersion, promoter: User) -> None:
     other = make_version(2)
     promotion = Promotion.objects.create(requested_by=promoter, from_version=live, to_version=other)
     ledger.promotion_accept(promotion=promotion, evidence="checked")
@@ -108,9 +108,7 @@ def test_a_second_switch_at_once_is_a_conflict(live: ModelVersion, promoter: Use
             ledger.promotion_request(version=version, user=user)
 
 
-def test_a_switch_that_was_lost_on_the_way_blocks_no_other(
-    live: ModelVersion, promoter: User
-) -> None:
+def test_a_lost_switch_blocks_no_other(live: ModelVersion, promoter: User) -> None:
     other = make_version(2)
     lost = Promotion.objects.create(requested_by=promoter, to_version=other)
     Promotion.objects.update(created_at=timezone.now() - 2 * ledger.PROMOTION_TIMEOUT)
@@ -133,7 +131,7 @@ def test_the_action_is_offered_only_with_the_permission(live: ModelVersion, staf
     assert "make_live" in signed_in(User.objects.get(pk=staff.pk)).get(ACTION_URL).content.decode()
 
 
-def test_one_version_is_made_live_at_a_time(live: ModelVersion, promoter: User) -> None:
+def test_only_one_version_can_be_selected(live: ModelVersion, promoter: User) -> None:
     page = make_live(signed_in(promoter), make_version(2), make_version(3))
     assert "Select exactly one version" in page.content.decode()
     assert not Promotion.objects.exists()
@@ -150,9 +148,7 @@ def test_admin_rows_are_read_only(live: ModelVersion, admin_client: Client, mode
     assert admin_client.get(f"/admin/generator/{model}/add/").status_code == 403
 
 
-def test_a_generation_can_be_looked_at_but_not_changed(
-    admin_client: Client, make_generation: Any
-) -> None:
+def test_a_text_can_be_viewed_but_not_changed(admin_client: Client, make_generation: Any) -> None:
     generation = make_generation(text="what was written")
     url = f"/admin/generator/generation/{generation.pk}/change/"
     assert b"what was written" in admin_client.get(url).content
