@@ -126,7 +126,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         if user is None:
             evidence = "Somebody who is not signed in asked for it."
         for version in ModelVersion.objects.filter(pk__in=[pk for pk in chosen if pk is not None]):
-            ledger.promotion_refused(version=version, user=user, evidence=evidence)
+            ledger.promotion_denied(version=version, user=user, evidence=evidence)
         raise PermissionDenied("You may not switch the live model.")
 
     def has_promote_permission(self, request: HttpRequest) -> bool:

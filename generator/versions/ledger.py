@@ -68,7 +68,7 @@ def promotion_request(*, version: ModelVersion, user: User, reason: str = "") ->
     return promotion
 
 
-def promotion_refused(*, version: ModelVersion, user: User | None, evidence: str) -> None:
+def promotion_denied(*, version: ModelVersion, user: User | None, evidence: str) -> None:
     """Enter an attempt that was not allowed, at most once a minute, so that nobody can fill it."""
     attempt = {
         "requested_by": user,

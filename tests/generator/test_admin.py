@@ -49,7 +49,7 @@ def test_the_history_of_a_version_shows_its_switches(live: ModelVersion) -> None
         requested_by=sam, from_version=live, to_version=other, reason="better"
     )
     ledger.promotion_accept(promotion=promotion, evidence="golden text equal")
-    ledger.promotion_refused(version=third, user=None, evidence="not this one")
+    ledger.promotion_denied(version=third, user=None, evidence="not this one")
     for version in (live, other):
         link = f"/admin/generator/modelversion/{version.pk}/history/"
         assert link in browser.get(f"/admin/generator/modelversion/{version.pk}/change/").text

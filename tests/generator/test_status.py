@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from generator.models import Generation
@@ -56,3 +58,12 @@ def test_every_page_and_the_admin_use_the_same_word_for_a_state(
     assert f'value="{state}">{label}</option>' in client.get("/history/", headers=HTML).text
     shown = admin_client.get("/admin/generator/generation/").text
     assert f'<td class="field-state">{label}</td>' in shown
+
+
+def test_the_script_that_follows_a_text_has_the_same_sentences() -> None:
+    folder = Path(settings.BASE_DIR) / "static" / "js"
+    scripts = "".join((folder / name).read_text() for name in ("sentences.js", "output.js"))
+    for words in ("Waiting for a worker", "Generating", "Done at a stop string", '"Done"'):
+        assert words in scripts
+    for words in ("Stopped after ", "Failed after "):
+        assert f"`{words}$" in scripts
