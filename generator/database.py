@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import InterfaceError, OperationalError
 
 # SQLite: another connection holds the lock (PROTOCOL: while the write-ahead log is opened), or the
-# file cannot be opened now. A missing column, a full disk or a read-only file raise OperationalError
-# in Python, too, but are not temporary.
+# file cannot be opened now. Python raises OperationalError for a missing column, a full disk and a
+# read-only file, too; these are not temporary.
 SQLITE_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_CANTOPEN")
 
 # PostgreSQL, by SQLSTATE: the connection is lost (class 08), the server shuts down, crashed or

@@ -129,7 +129,10 @@ def _fetch_if_possible(source: Registry, version: RegisteredVersion) -> None:
 
 
 def verify(version: ModelVersion, *, anew: bool = False) -> str:
-    """Load a version as a worker would, check it, and return what was checked. Raises VersionError or RegistryError."""
+    """Load a version as a worker would, and return which checks it passed.
+
+    Raises VersionError for a check that failed, RegistryError for files that cannot be fetched.
+    """
     folder = version_folder(version, anew=anew)
     found = read_version(folder)
     if found.digest != version.digest:
