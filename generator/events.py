@@ -6,6 +6,8 @@ Offsets count code points.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from enum import IntEnum
 from typing import Any, Literal, NotRequired, TypedDict
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -47,7 +49,7 @@ class CharsFrame(TypedDict):
     offset: int
     text: str
     surprisal: list[float]
-    unknown_characters: NotRequired[str]  # of the prompt; in the first frame of a run
+    unknown_characters: NotRequired[str]  # in the prompt; only in the first frame of an attempt
 
 
 class Stats(TypedDict):
@@ -60,7 +62,7 @@ class Stats(TypedDict):
 
 
 class EndFrame(TypedDict):
-    """The last frame. `length` and `sha256` are those of the whole text."""
+    """The last frame. `length` and `sha256` are of the whole text."""
 
     type: Literal["end"]
     state: str
@@ -89,6 +91,18 @@ class ErrorFrame(TypedDict):
 
 
 Frame = SnapshotFrame | CharsFrame | EndFrame | AliveFrame | ErrorFrame
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a socket."""
+
+    ENDED = 1000  # all is said
+    BAD_MESSAGES = 4400
+    NOT_SIGNED_IN = 4401  # or signed in as another by now
+    NOT_YOURS = 4404  # or there is no such generation
+    STALLED = 4408  # nothing was confirmed for too long
+    TOO_MANY = 4429  # sockets or messages
+    BUSY = 4503  # the database is locked or away
 
 
 class FrameMessage(TypedDict):
@@ -126,10 +140,10 @@ def parse_cancel(message: object) -> UUID:
     raise ValueError("it is not a cancel message")
 
 
-LiveMessage = FrameMessage | ChangedMessage | OwnerChangedMessage
+SocketMessage = FrameMessage | ChangedMessage | OwnerChangedMessage
 
 
-def parse_live(message: Any) -> LiveMessage:
+def parse_socket_message(message: Any) -> SocketMessage:
     """Return a message to the sockets of a generation. Raises ValueError for any other message."""
     match message:
         case {"type": "generation.changed"}:
@@ -149,7 +163,7 @@ def parse_live(message: Any) -> LiveMessage:
 
 
 class ClientCancel(TypedDict):
-    """Browser → consumer: stop the generation."""
+    """Browser → socket: stop the generation."""
 
     type: Literal["cancel"]
 
@@ -215,6 +229,33 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return message
 
 
+def snapshot_frame(
+    generation: Generation, place: int | None, offset: int, text: str
+) -> SnapshotFrame:
+    """Return the first frame, with `text` from `offset` on. `place` is that in the queue."""
+    return {
+        "type": "snapshot",
+        "id": str(generation.pk),
+        "offset": offset,
+        "text": text,
+        "state": generation.state,
+        "length": generation.length,
+        "unknown_characters": generation.unknown_characters,
+        "queue_position": place,
+        "note": generation.note,
+    }
+
+
+def alive_frame(generation: Generation, place: int | None) -> AliveFrame:
+    """Return the frame that tells the state of a generation. `place` is that in the queue."""
+    return {
+        "type": "alive",
+        "state": generation.state,
+        "queue_position": place,
+        "note": generation.note,
+    }
+
+
 def end_frame(generation: Generation) -> EndFrame:
     """Return the last frame of an ended generation."""
     return {
@@ -241,3 +282,31 @@ def stats(generation: Generation) -> Stats:
         "writing": writing,
         "characters_per_second": round(len(generation.text) / writing) if writing else None,
     }
+
+
+def part_beyond(frame: CharsFrame, offset: int) -> CharsFrame | None:
+    """Return the part of a frame from `offset` on; None when all of it lies before.
+
+    Characters at one offset are equal in all frames of a generation, so overlaps need no check.
+    """
+    known = offset - frame["offset"]
+    if known >= len(frame["text"]):
+        return None
+    if known <= 0:
+        return frame
+    return {
+        **frame,
+        "offset": offset,
+        "text": frame["text"][known:],
+        "surprisal": frame["surprisal"][known:],
+    }
+
+
+def text_with(text: str, frames: Iterable[CharsFrame]) -> str:
+    """Return a text, such as a row holds, with what frames have beyond it, up to the first gap."""
+    for frame in frames:
+        if frame["offset"] > len(text):
+            break
+        if part := part_beyond(frame, len(text)):
+            text += part["text"]
+    return text

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
-from generator.events import CharsFrame
+from generator.events import CharsFrame, text_with
 from generator.redis_store import clients
 from generator.redis_store.keys import log_key
 
@@ -81,11 +81,8 @@ def known_text(generation_id: UUID, text: str) -> str:
     """Return a row's text with what the log has beyond it, for a row that no worker holds. With Redis away: the text."""
     try:
         with clients.log_client() as client:
-            for raw in client.xrange(log_key(generation_id)):
-                _, frame = _entry(*raw)
-                if frame["offset"] > len(text):
-                    break
-                text += frame["text"][len(text) - frame["offset"] :]
+            entries = [_entry(*raw) for raw in client.xrange(log_key(generation_id))]
+            text = text_with(text, (frame for _, frame in entries))
     except (RedisError, OSError) as error:
         logger.warning("generation %s: the log cannot be read: %s", generation_id, error)
     return text

@@ -1,4 +1,4 @@
-"""What a browser may say, and what it is told."""
+"""Parsing what a browser says, and the frames it is sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_cancel_and_ack_are_understood(message: events.ClientCancel | events.Cli
 
 
 @pytest.mark.parametrize("offset", ["-1", "1.5", "1000000000", "true", "null", '"7"', "[]", "1e3"])
-def test_an_ack_of_no_offset_is_an_error(offset: str) -> None:
+def test_an_ack_without_a_valid_offset_is_an_error(offset: str) -> None:
     with pytest.raises(events.ClientError) as caught:
         events.parse_client_message(f'{{"type": "ack", "offset": {offset}}}', 100)
     assert caught.value.frame["code"] == "bad_offset"
@@ -33,7 +33,7 @@ def test_an_ack_of_no_offset_is_an_error(offset: str) -> None:
     ("query", "offset"),
     [(b"", 0), (b"after=", 0), (b"after=0", 0), (b"after=17&x=1", 17), (b"x", 0)],
 )
-def test_the_offset_of_an_address(query: bytes, offset: int) -> None:
+def test_the_offset_in_an_address(query: bytes, offset: int) -> None:
     assert events.parse_offset(query) == offset
 
 
@@ -41,7 +41,7 @@ def test_the_offset_of_an_address(query: bytes, offset: int) -> None:
     "query",
     [b"after=-1", b"after=x", b"after=1.5", b"after=9999999999", b"after=%D9%A3", b"after=%00"],
 )
-def test_an_address_with_no_offset_is_an_error(query: bytes) -> None:
+def test_an_invalid_offset_in_an_address_is_an_error(query: bytes) -> None:
     with pytest.raises(events.ClientError) as caught:
         events.parse_offset(query)
     assert caught.value.frame["code"] == "bad_offset"
@@ -75,7 +75,7 @@ def test_anything_else_is_an_error_with_a_code(text: str | None, code: str) -> N
     assert caught.value.frame["message"]
 
 
-def test_deep_nesting_is_bad_json_and_no_crash() -> None:
+def test_deep_nesting_is_an_error_and_no_crash() -> None:
     with pytest.raises(events.ClientError) as caught:
         events.parse_client_message("[" * 15_000 + "]" * 15_000, 100_000)
     assert caught.value.frame["code"] in {"bad_json", "unknown_type"}
@@ -97,6 +97,44 @@ def test_the_end_frame_carries_hash_and_timings(make_generation: Callable[..., G
     }
 
 
-def test_timings_that_never_came_are_none(make_generation: Callable[..., Generation]) -> None:
+def test_timings_of_what_never_happened_are_none(
+    make_generation: Callable[..., Generation],
+) -> None:
     generation = make_generation(state="cancelled", finished_at=timezone.now())
     assert set(events.stats(generation).values()) == {None}
+
+
+def chars(offset: int, text: str) -> events.CharsFrame:
+    bits = [float(offset + n) for n in range(len(text))]
+    return {"type": "chars", "offset": offset, "text": text, "surprisal": bits}
+
+
+@pytest.mark.parametrize(
+    ("offset", "part"),
+    [
+        (0, chars(4, "text")),
+        (4, chars(4, "text")),
+        (6, chars(6, "xt")),
+        (8, None),
+        (9, None),
+    ],
+)
+def test_the_part_of_a_frame_beyond_an_offset(offset: int, part: events.CharsFrame | None) -> None:
+    assert events.part_beyond(chars(4, "text"), offset) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "frames", "whole"),
+    [
+        ("abc", [], "abc"),
+        ("", [chars(0, "ab"), chars(2, "cd")], "abcd"),
+        ("abc", [chars(0, "ab"), chars(2, "cd"), chars(4, "e")], "abcde"),
+        ("abcd", [chars(0, "ab")], "abcd"),
+        ("ab", [chars(3, "d"), chars(2, "cd")], "ab"),  # nothing after a gap
+        ("", [chars(0, "abcd"), chars(2, "cdef")], "abcdef"),  # a second attempt
+    ],
+)
+def test_a_rows_text_goes_on_in_the_log_up_to_the_first_gap(
+    text: str, frames: list[events.CharsFrame], whole: str
+) -> None:
+    assert events.text_with(text, frames) == whole

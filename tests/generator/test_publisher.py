@@ -13,7 +13,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from redis.exceptions import ConnectionError as RedisAway
 
-from generator.events import WORKERS_GROUP, CharsFrame, group_name, parse_live
+from generator.events import WORKERS_GROUP, CharsFrame, group_name, parse_socket_message
 from generator.worker import cancels
 from generator.worker.frames import FIRST_INTERVAL, Frames, Outage, Pace
 from generator.worker.publisher import Publisher
@@ -146,7 +146,7 @@ async def test_sockets_get_what_the_log_got(frames: Frames, redis: Memory) -> No
     await frames.publish([text])
     [(group, message)] = redis.sent
     assert group == group_name(text.generation_id)
-    assert parse_live(message) == message
+    assert parse_socket_message(message) == message
     assert (message["attempt"], message["frame"]["offset"], message["frame"]["text"]) == (
         3,
         0,
