@@ -1,4 +1,7 @@
-"""Database work from an event loop. Channels' default runs all of it in one thread, where one lock would stop every socket."""
+"""Database work from an event loop, on several threads.
+
+Channels' default runs all of it in one thread, where one lock would stop every socket.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,14 @@ _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="rows")
 
 
 class _InThread(SyncToAsync[P, R]):
-    """Each thread keeps its connection, as long as it works: to open one costs several times as much as a query."""
+    """Runs a function on a thread that keeps its connection while that works.
+
+    Opening a connection costs several times as much as a query.
+    """
 
     def thread_handler(self, *args: Any, **kwargs: Any) -> Any:
-        if (
-            connection.connection is not None and not connection.is_usable()
-        ):  # a server that was restarted
-            connection.close()
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()  # the server was restarted
         try:
             return super().thread_handler(*args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
@@ -37,17 +41,21 @@ class _InThread(SyncToAsync[P, R]):
 def in_thread(
     function: Callable[P, R], threads: ThreadPoolExecutor = _threads
 ) -> Callable[P, Awaitable[R]]:
-    """Return `function` as a coroutine function that runs on one of `threads`. It must leave no transaction open."""
+    """Return `function` as a coroutine function that runs on one of `threads`.
+
+    It must leave no transaction open.
+    """
     return cast(
         "Callable[P, Awaitable[R]]", _InThread(function, thread_sensitive=False, executor=threads)
     )
 
 
 class Batched(Generic[K, R]):
-    """Reads what many ask for in one go: three hundred sockets look at their rows every second, and all at once after a restart.
+    """Reads in one go what many ask for.
 
-    Who asks while a read is under way is answered by the next one, so nobody sees rows older than
-    their question.
+    Three hundred sockets look at their rows every second, and all at once after a restart. A
+    question asked during a read is answered by the next one, so no answer is older than its
+    question.
     """
 
     def __init__(self, read: Callable[[list[K]], dict[K, R]]) -> None:
@@ -56,7 +64,7 @@ class Batched(Generic[K, R]):
         self._reading: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> R | None:
-        """Return what is there under `key` now, or None. Raises what the read raises."""
+        """Return what is stored under `key` now, or None. Raises what the read raises."""
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()
         answer = self._asked[key]
@@ -74,7 +82,7 @@ class Batched(Generic[K, R]):
             except Exception as error:
                 for answer in batch.values():
                     answer.set_exception(error)
-                    answer.exception()  # seen, even if whoever asked has left meanwhile
+                    answer.exception()  # seen, even if the one who asked is gone by now
             else:
                 for key, answer in batch.items():
                     answer.set_result(found.get(key))

@@ -1,4 +1,4 @@
-"""What many sockets read at once: each gets its own row, and none an older one than it asked for."""
+"""Reads that many sockets share: each gets its own row, and none from before it asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from generator.threads import BATCH, Batched
 Make = Callable[..., Generation]
 
 
-def test_of_many_rows_each_owner_gets_theirs_and_its_place(
+def test_each_owner_gets_their_own_row_and_its_place_in_the_queue(
     make_generation: Make, owner: Owner
 ) -> None:
     other = Owner(visitor="b" * 32)
@@ -41,7 +41,7 @@ def test_of_many_rows_each_owner_gets_theirs_and_its_place(
 
 
 class Table:
-    """Counts its reads, and can be held up."""
+    """Records its reads; a test can make one wait."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -59,7 +59,7 @@ class Table:
         return {key: value for key in keys if key % 2 == 0}
 
 
-async def test_those_who_ask_together_are_answered_together() -> None:
+async def test_questions_asked_together_share_one_read() -> None:
     table = Table()
     rows = Batched(table.read)
     assert await asyncio.gather(*(rows.get(key) for key in (0, 1, 2, 2, 2))) == [0, None, 0, 0, 0]
@@ -68,7 +68,7 @@ async def test_those_who_ask_together_are_answered_together() -> None:
     assert [len(keys) for keys in table.reads[1:]] == [BATCH, BATCH, 1]
 
 
-async def test_who_asks_while_rows_are_read_sees_what_is_there_afterwards() -> None:
+async def test_a_question_asked_during_a_read_is_answered_by_the_next_one() -> None:
     table = Table()
     rows = Batched(table.read)
     table.open.clear()
@@ -81,7 +81,7 @@ async def test_who_asks_while_rows_are_read_sees_what_is_there_afterwards() -> N
     assert (await first, await second) == (0, 1)
 
 
-async def test_one_who_leaves_or_a_read_that_fails_stops_nobody_else() -> None:
+async def test_a_cancelled_question_or_a_failed_read_stops_no_other() -> None:
     table = Table()
     rows = Batched(table.read)
     table.open.clear()

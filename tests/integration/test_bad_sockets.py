@@ -1,4 +1,4 @@
-"""Bad input at the socket, each with its answer: the whole list, against the running product.
+"""Bad input at the socket, and the answer to each, against the running product.
 
 A client that never reads is in test_slow_clients.py, the limits of submits and sockets in
 test_admission.py.
@@ -55,7 +55,7 @@ IDS: dict[str, tuple[str, int]] = {
     "an id with NUL": ("%00", 4404),
 }
 
-# name → `after` → the error's code, if any → the offset of the snapshot; the text has 50 characters
+# name → `after` → the error's code, if any → the offset of the snapshot of 50 characters
 OFFSETS: dict[str, tuple[str, str | None, int]] = {
     "negative offset": ("-1", "bad_offset", 0),
     "offset in words": ("many", "bad_offset", 0),
@@ -104,7 +104,7 @@ def owner(stack: Stack) -> Visitor:
 
 @pytest.fixture(scope="module")
 def short(owner: Visitor) -> str:
-    """A text of the owner's that has ended."""
+    """An ended text of the owner."""
     accepted: str = owner.submit(length=50)["id"]
     asyncio.run(owner.frames(accepted))
     return accepted
@@ -112,14 +112,14 @@ def short(owner: Visitor) -> str:
 
 @pytest.fixture
 def long(owner: Visitor) -> Iterator[str]:
-    """A text of the owner's under way, stopped after the test so that it holds up nobody."""
+    """A running text of the owner, stopped after the test."""
     accepted = owner.submit(length=20_000)
     yield accepted["id"]
     owner.post(f"{accepted['url']}cancel/")
 
 
 async def refused_with(visitor: Visitor, **options: Any) -> int:
-    """Return the status that refuses a socket before it is accepted."""
+    """Return the HTTP status with which a socket is refused before it is accepted."""
     with pytest.raises(InvalidStatus) as caught:
         async with visitor.socket(**options):
             pass
@@ -154,7 +154,7 @@ async def test_without_a_session_it_closes_4401(abuse: Abuse, short: str) -> Non
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_what_is_not_yours_closes_4404(
+async def test_a_text_of_somebody_else_closes_4404(
     abuse: Abuse, stranger: Visitor, short: str, name: str
 ) -> None:
     generation_id, code = IDS[name]
@@ -168,7 +168,7 @@ async def test_what_is_not_yours_closes_4404(
 
 @pytest.fixture(scope="module")
 def stranger(stack: Stack) -> Visitor:
-    """Somebody who has made something, and so has a session."""
+    """A visitor with a text of their own, and so with a cookie."""
     stranger = stack.visitor()
     stranger.submit(length=5)
     return stranger
@@ -227,7 +227,7 @@ async def test_a_thousand_messages_close_4429_and_another_stream_goes_on(
 
 
 async def timed_frames(visitor: Visitor, generation_id: str) -> tuple[str, dict[str, Any], float]:
-    """Return the text as a socket brings it, the end frame, and the longest wait for a character in seconds."""
+    """Return a socket's text, its end frame, and the longest wait for a character in seconds."""
     text, stall, last = "", 0.0, time.monotonic()
     async with visitor.socket(generation_id) as socket:
         async for message in socket:

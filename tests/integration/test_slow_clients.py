@@ -1,4 +1,4 @@
-"""Clients that read slowly, late or never: they get the whole text or are cut off, and what they cost is bounded."""
+"""Clients that read slowly, late or never get the whole text or are cut off, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINK = 2_000  # bytes a second
 
 
 def deaf_socket(visitor: Visitor, stack: Stack, generation_id: str) -> socket.socket:
-    """Return a socket that was opened and from which nothing is read any more, not even by the kernel for long."""
+    """Open a socket and never read from it again; a small buffer stops the kernel soon as well."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.connect((HOST, stack.port))
@@ -48,9 +48,9 @@ def deaf_socket(visitor: Visitor, stack: Stack, generation_id: str) -> socket.so
 
 
 async def until_cut_off(deaf: socket.socket) -> float:
-    """Return after how many seconds the server reset a connection."""
+    """Wait until the server resets a connection; return how many seconds that took."""
     poll, start = select.poll(), time.monotonic()
-    poll.register(deaf, 0)  # errors and hang-ups are always told
+    poll.register(deaf, 0)  # errors and hang-ups are always reported
     await asyncio.to_thread(poll.poll)
     deaf.close()
     return time.monotonic() - start
@@ -93,7 +93,7 @@ async def read_whole(visitor: Visitor, generation_id: str) -> Reader:
 
 
 async def socket_until_closed(socket: ClientConnection) -> AsyncIterator[str | bytes]:
-    """Yield what comes before the server closes, for whatever reason."""
+    """Yield messages until the server closes the socket, with any code."""
     with suppress(ConnectionClosed):
         async for message in socket:
             yield message
@@ -116,7 +116,7 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     stack, count = long_stack, 10
     visitor, other = stack.visitor(), stack.visitor()
     warm = other.submit(length=200_000)["id"]
-    # Its threads, their connections and what these keep of such long rows are there from now on.
+    # Threads and their connections, with what these cache of such long rows, now count as base.
     await asyncio.gather(*(read_whole(other, warm) for _ in range(3)))
     base = stack.memory("web")
     generation_id = visitor.submit(length=200_000)["id"]
@@ -146,7 +146,7 @@ async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_
     assert "Traceback" not in stack.logs("web", 100_000)
 
 
-async def test_a_client_that_never_reads_a_text_that_waits_is_cut_off_as_well(
+async def test_a_client_that_never_reads_is_cut_off_while_its_text_waits_too(
     make_stack: Make,
 ) -> None:
     stack = make_stack("redis", "web")
@@ -169,9 +169,8 @@ async def test_over_a_link_of_2_kb_a_second_the_whole_text_comes_over_one_socket
             generation_id, 0, pings=False
         ) as socket:  # a ping would wait behind the text
             await reader.read(socket)
-    print(
-        f"\n14,000 characters in {time.monotonic() - start:.0f} s over a link of {LINK} bytes a second"
-    )
+    seconds = time.monotonic() - start
+    print(f"\n14,000 characters in {seconds:.0f} s over a link of {LINK} bytes a second")
     assert reader.end is not None
     assert reader.text == exported(visitor, generation_id)
 

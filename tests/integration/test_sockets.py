@@ -1,4 +1,7 @@
-"""A socket and its sign-in. Bad input at the socket is in test_bad_sockets.py, slow clients in test_slow_clients.py."""
+"""A socket and its sign-in.
+
+Bad input is in test_bad_sockets.py, slow clients are in test_slow_clients.py.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def sign_up(visitor: Visitor) -> str:
 
 
 async def closed_after(socket: ClientConnection, change: Callable[[], object]) -> None:
-    """Do something that ends what a socket may, and see the socket end with 4401 at once."""
+    """Make a change that ends a sign-in, and check that the socket closes with 4401 at once."""
     await socket.recv()
     await asyncio.to_thread(change)
     async with asyncio.timeout(AT_ONCE):
@@ -34,7 +37,7 @@ async def closed_after(socket: ClientConnection, change: Callable[[], object]) -
     assert socket.close_code == 4401
 
 
-async def test_a_sign_out_ends_the_sockets_of_that_session_at_once_and_no_others(
+async def test_a_sign_out_closes_the_sockets_of_that_session_at_once_and_no_others(
     stack: Stack,
 ) -> None:
     user = stack.visitor()
@@ -48,7 +51,7 @@ async def test_a_sign_out_ends_the_sockets_of_that_session_at_once_and_no_others
         assert (await frames_until_end(other))[-1]["state"] == "cancelled"
 
 
-async def test_a_sign_up_moves_the_sockets_of_what_it_takes_along(stack: Stack) -> None:
+async def test_a_sign_up_closes_the_sockets_of_the_texts_it_takes_over(stack: Stack) -> None:
     visitor = stack.visitor()
     generation_id = visitor.submit(length=20_000)["id"]
     async with visitor.socket(generation_id) as socket:
@@ -58,7 +61,9 @@ async def test_a_sign_up_moves_the_sockets_of_what_it_takes_along(stack: Stack) 
         assert (await frames_until_end(socket))[-1]["state"] == "cancelled"
 
 
-async def test_what_the_staff_does_to_an_account_ends_its_sockets_at_once(stack: Stack) -> None:
+async def test_a_lock_a_new_password_or_a_deletion_by_staff_closes_sockets_at_once(
+    stack: Stack,
+) -> None:
     changes = (
         "user.is_active = False; user.save()",
         "user.set_password('another-one'); user.save()",
@@ -67,7 +72,10 @@ async def test_what_the_staff_does_to_an_account_ends_its_sockets_at_once(stack:
     for change in changes:
         user = stack.visitor()
         name = sign_up(user)
-        program = f"from django.contrib.auth.models import User; user = User.objects.get(username={name!r}); {change}"
+        program = (
+            "from django.contrib.auth.models import User; "
+            f"user = User.objects.get(username={name!r}); {change}"
+        )
         async with user.socket(user.submit(length=20_000)["id"]) as socket:
             await socket.recv()
             await asyncio.to_thread(stack.manage, "shell", "-c", program)
@@ -76,7 +84,7 @@ async def test_what_the_staff_does_to_an_account_ends_its_sockets_at_once(stack:
             assert socket.close_code == 4401, change
 
 
-async def test_without_redis_a_sign_out_still_ends_what_an_open_socket_may_do(
+async def test_without_redis_a_socket_still_cannot_cancel_after_a_sign_out(
     make_stack: Callable[..., Stack],
 ) -> None:
     stack = make_stack("redis", "web")
