@@ -1,1 +1,4 @@
-"""The Django app: people ask for texts, workers write them, browsers follow them, staff switches the model."""
+"""The Django app: people ask for texts, workers write them, browsers show them as they grow.
+
+Staff switch the model that writes. docs/architecture.md is the map of these folders.
+"""

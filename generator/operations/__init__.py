@@ -1,1 +1,4 @@
-"""Keeping the product running: start and restart its processes, find out whether they are well, give back lost work."""
+"""Keeping the product running.
+
+Starts and restarts its processes, finds out whether they are well, and gives lost work back.
+"""

@@ -78,7 +78,10 @@ async def read(
 
 
 def known_text(generation_id: UUID, text: str) -> str:
-    """Return a row's text with what the log has beyond it, for a row that no worker holds. With Redis away: the text."""
+    """Return the text of a row that no worker holds, with what the log has beyond it.
+
+    While Redis is away that is the row's text alone.
+    """
     try:
         with clients.log_client() as client:
             entries = [_entry(*raw) for raw in client.xrange(log_key(generation_id))]

@@ -1,4 +1,7 @@
-"""Rows and clients for tests without servers. Nothing is sent anywhere: on_commit does not fire in these transactions."""
+"""Rows and clients for tests without servers.
+
+Nothing is sent anywhere, because on_commit does not fire in these transactions.
+"""
 
 from __future__ import annotations
 

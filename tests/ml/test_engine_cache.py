@@ -169,7 +169,7 @@ def test_an_engine_that_loads_after_a_failed_load_is_drained_and_closed(
         first = pool.submit(cache.get, missing, version.digest)
         assert missing.asked.wait(SECONDS)
         second = pool.submit(cache.get, version.folder, version.digest)
-        # Let the second wait for the first. If it comes later, this shows nothing but fails nothing.
+        # Let the second wait for the first. If it comes later, the test passes and shows nothing.
         time.sleep(0.2)
         missing.ready.set()
         with pytest.raises(VersionError, match="no version folder"):

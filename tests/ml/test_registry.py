@@ -95,7 +95,10 @@ ODD: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def test_an_invalid_entry_names_its_problem_and_hides_no_other(moved: Path) -> None:
-    numbers = {add(moved, **fields): name for name, (_, fields) in ODD.items()}  # type: ignore[arg-type]
+    numbers = {
+        add(moved, **fields): name  # type: ignore[arg-type]
+        for name, (_, fields) in ODD.items()
+    }
     found = {version.version: version for version in Registry(uri(moved)).versions()}
     assert sorted(found) == [1, *sorted(numbers)]
     assert (found[1].problem, found[1].title) == ("", "the first")
