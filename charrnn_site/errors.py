@@ -20,12 +20,12 @@ DATABASE_RETRY_AFTER = 5  # seconds
 # How Django's reasons begin.
 OF_ANOTHER_SITE = ("Origin checking failed", "Referer checking failed")
 NOT_OUR_NAME = (
-    "The server does not know the name it was asked for. "
-    "Whoever runs it has to add that name to ALLOWED_HOSTS."
+    "The server was asked for under a name that it does not know. "
+    "If you run it, add that name to ALLOWED_HOSTS."
 )
 NOT_OUR_PAGE = (
     "The server does not know this page's address as its own. "
-    "Whoever runs the site behind a proxy has to name it in CSRF_TRUSTED_ORIGINS."
+    "If you run the site behind a proxy, name that address in CSRF_TRUSTED_ORIGINS."
 )
 
 

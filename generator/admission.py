@@ -71,7 +71,7 @@ class KeyUsed(AdmissionError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This form has made another text already. Send it again to make this one, too.",
+            "This form was already used for another text. Send it again to start this one too.",
             retry_after=0,
         )
 
@@ -82,9 +82,7 @@ def address_counted(address: str) -> Iterator[None]:
 
     This is the first check: it comes before any row is locked. Raises TooMany.
     """
-    with counted(
-        SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Very many texts were sent"
-    ):
+    with counted(SUBMITS, address, settings.ADDRESS_SUBMITS_PER_MINUTE, "Too many texts were sent"):
         yield
 
 
@@ -125,7 +123,7 @@ def admit(owner: Owner) -> ModelVersion:
             " Wait for one to end, or stop one."
         )
     if under_way.count() >= settings.QUEUE_MAX_LENGTH:
-        raise AdmissionError("Very many texts are waiting to be written.", retry_after=15)
+        raise AdmissionError("Too many texts are waiting to be written right now.", retry_after=15)
     Submit.objects.create(created_at=now, **owner.fields)
     return live
 
@@ -148,9 +146,7 @@ def _limit_a_minute(owner: Owner, now: datetime) -> None:
     )
     if len(latest) == limit:
         wait = (latest[limit - 1] + MINUTE - now).total_seconds()
-        raise TooMany(
-            f"You have sent {limit} texts within a minute, which is as many as one may.", wait
-        )
+        raise TooMany(f"You have sent {limit} texts within a minute, which is the limit.", wait)
 
 
 class Turns:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 
-from ml.sampling import SEED_LIMIT
+from generator.fields import SeedField
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,6 @@ class Owner:
     def fields(self) -> dict[str, Any]:
         """The columns of Generation that name this owner."""
         return {"user_id": self.user_id, "visitor": "" if self.user_id else self.visitor}
-
-
-class SeedField(models.BigIntegerField):  # type: ignore[type-arg]
-    """An unsigned 64-bit integer, kept in the signed column that every database has."""
-
-    def get_prep_value(self, value: Any) -> int | None:
-        if value is None:
-            return None
-        number = int(value)
-        return number - SEED_LIMIT if number >= SEED_LIMIT // 2 else number
-
-    def from_db_value(self, value: int | None, *_: object) -> int | None:
-        return value if value is None or value >= 0 else value + SEED_LIMIT
-
-    def formfield(self, **kwargs: Any) -> Any:
-        return super().formfield(**{"min_value": 0, "max_value": SEED_LIMIT - 1, **kwargs})
 
 
 class ModelVersion(models.Model):

@@ -25,7 +25,7 @@ from generator.web.views import desk_page, filled_form, own_generation
 
 # Where each page to sign in leads.
 SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}
-TOO_OLD = "This page was too old for the server. What you typed is kept; please send it again."
+TOO_OLD = "This page had become too old. What you typed is still here: please send it again."
 
 
 @require_POST
@@ -90,7 +90,7 @@ def generation_cancel(request: HttpRequest, generation: Generation) -> HttpRespo
         return JsonResponse({"id": str(generation.pk)}, status=202)
     if request.POST.get("back") == "desk":  # from its list of unfinished texts
         form = submitted_form(request, generation.owner)
-        said = "It was stopped. You can send your text now."
+        said = "That text was stopped. You can send yours now."
         return desk_page(request, form, problem=said, name_active=True)
     return redirect(generation)
 
@@ -104,7 +104,7 @@ def generation_delete(request: HttpRequest, generation_id: UUID) -> HttpResponse
         services.generation_delete(generation=generation)
     if wants_json(request):
         return HttpResponse(status=204) if generation else answers.error_json("Not found.", 404)
-    deleted, gone = "The text was deleted.", "There is no such text in your history any more."
+    deleted, gone = "The text was deleted.", "That text is no longer in your history."
     messages.success(request, deleted if generation else gone)
     return redirect(_history_address(QueryDict(request.POST.get("back", ""))))
 

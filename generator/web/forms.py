@@ -205,7 +205,7 @@ def _encodable(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValidationError(
-            "The text holds half of a character pair (a lone surrogate), which is no character."
+            "The text contains half of a character pair (a lone surrogate). Remove it."
         ) from None
 
 

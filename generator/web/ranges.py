@@ -8,7 +8,7 @@ from generator.models import ModelVersion
 from ml.sampling import SEED_LIMIT
 
 CLIENT_KEY_LENGTH = 64
-NO_TEXT = "This holds the NUL character (U+0000), which is no part of a text."
+NO_TEXT = "This contains the NUL character (U+0000). Remove it."
 
 
 def sentence(name: str, version: ModelVersion | None = None) -> str:
@@ -22,8 +22,8 @@ def sentence(name: str, version: ModelVersion | None = None) -> str:
         "top_p": "Top-p is a number above 0 and up to 1, or empty for all characters.",
         "seed": f"Seed is a whole number from 0 to {SEED_LIMIT - 1:,}, or empty for a new one.",
         "stop": "Stop strings are a list of texts.",
-        "version": "There is no such version, or it cannot be written with now. Choose another.",
-        "parent": "The parent is the id of a text of yours.",
+        "version": "This version does not exist or cannot write at the moment. Choose another.",
+        "parent": "The parent must be the id of one of your texts.",
         "client_key": f"A client key is text of at most {CLIENT_KEY_LENGTH} characters.",
     }[name]
 

@@ -34,7 +34,7 @@ def own_generation(view: View) -> View:
     def inner(request: HttpRequest, generation_id: UUID) -> HttpResponse:
         generation = selectors.generation_of(request_owner(request), generation_id)
         if generation is None:
-            raise Http404("There is no such generation of yours.")
+            raise Http404("You have no such text.")
         return view(request, generation)
 
     return never_cache(inner)

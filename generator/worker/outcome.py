@@ -88,12 +88,12 @@ class Outcome:
         elif isinstance(error, NotInRegistry):
             self._fail(progress, f"Version {number} is not in the registry.")
         elif isinstance(error, VersionError | VersionRefused):
-            self._fail(
-                progress, f"The files of version {number} are missing or not as they should be."
-            )
+            self._fail(progress, f"The files of version {number} are missing or damaged.")
         elif known:
             self._attempt_failed(
-                progress, "The model's files cannot be had now.", settings.FETCH_FAILED_KEPT
+                progress,
+                "The model's files cannot be fetched right now.",
+                settings.FETCH_FAILED_KEPT,
             )
         else:
             self._attempt_failed(progress, "The model could not start on this text.")

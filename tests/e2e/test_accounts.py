@@ -24,7 +24,7 @@ def test_two_visitors_do_not_see_each_other(page: Page, stack: Stack) -> None:
         404,
     ]
     assert [other.post(path + end).status_code for end in ("cancel/", "again/")] == [404, 404]
-    assert "There is no such text" in other.post(path + "delete/").text
+    assert "That text is no longer in your history." in other.post(path + "delete/").text
     page.goto("/history/")
     expect(page.locator("[data-row]")).to_have_count(1)
     assert exported_after_return(page)["prompt"] == "My secret diary"

@@ -65,7 +65,9 @@ def test_after_its_parent_was_deleted_a_text_is_sent_without_one(
     assert gone.ok
     again = page.get_by_role("button", name="Generate again")
     again.click()
-    expect(page.get_by_role("alert")).to_have_text("The parent is the id of a text of yours.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "The parent must be the id of one of your texts."
+    )
     address = page.url
     again.click()
     page.wait_for_url(lambda url: url != address)

@@ -12,7 +12,7 @@ from generator.operations import addresses
 from tests.e2e.pages import prompt_field, send
 from tests.stack import EVERYTHING, HOST, Stack
 
-CANNOT = "The model's files cannot be had now"
+CANNOT = "The model's files cannot be fetched right now"
 
 
 def test_a_registry_that_is_away_is_reported_in_plain_words(

@@ -188,7 +188,9 @@ def test_a_visitor_with_too_many_texts_may_stop_one_and_keeps_what_was_typed(pla
     )
     expect(plain.locator("[data-active-list] li")).to_have_count(4)
     plain.get_by_role("button", name="Stop Number 1").click()
-    expect(plain.get_by_role("alert")).to_have_text("It was stopped. You can send your text now.")
+    expect(plain.get_by_role("alert")).to_have_text(
+        "That text was stopped. You can send yours now."
+    )
     expect(prompt_field(plain)).to_have_value("The fifth")
     # Enter presses the button that sends, not a Stop.
     plain.get_by_label("Length", exact=True).press("Enter")

@@ -42,7 +42,7 @@ BAD = {  # fault → the message of the check that refuses the version
 }
 ABSENT = {  # fault → the error of a text that was to be written with the version
     "deleted": "Version {} is not in the registry.",
-    "emptied": "The files of version {} are missing or not as they should be.",
+    "emptied": "The files of version {} are missing or damaged.",
 }
 # Changes of weights after which the hashes are computed again, so that they are right.
 HOW: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -18,7 +18,7 @@ TEMPERATURE = "Temperature is a number from 0 to 5."
 TOP_K = "Top-k is a whole number from 1 to 90, or empty for all characters."
 TOP_P = "Top-p is a number above 0 and up to 1, or empty for all characters."
 SEED = "Seed is a whole number from 0 to 18,446,744,073,709,551,615, or empty for a new one."
-NUL = "This holds the NUL character (U+0000), which is no part of a text."
+NUL = "This contains the NUL character (U+0000). Remove it."
 
 # field → values that are refused → what is said of each
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -29,11 +29,11 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "seed": ((-1, 2**64, "x", 1.5, True), SEED),
     "version": (
         (99, -1, "latest"),
-        "There is no such version, or it cannot be written with now. Choose another.",
+        "This version does not exist or cannot write at the moment. Choose another.",
     ),
     "parent": (
         ("../x", "7b1c5b0e-5bd3-44a5-9a5e-0f3ad7a1f0a1"),
-        "The parent is the id of a text of yours.",
+        "The parent must be the id of one of your texts.",
     ),
     "client_key": (("k" * 65,), "A client key is text of at most 64 characters."),
 }

@@ -125,7 +125,7 @@ def test_an_unusable_version_is_an_error_of_its_field(live: ModelVersion, client
     answer = client.post("/generations/", {"prompt": "x", "version": "2"})
     assert answer.status_code == 400
     assert answer.json()["errors"] == {
-        "version": ["There is no such version, or it cannot be written with now. Choose another."]
+        "version": ["This version does not exist or cannot write at the moment. Choose another."]
     }
 
 

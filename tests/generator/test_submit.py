@@ -106,7 +106,7 @@ def test_the_same_client_key_for_another_text_is_409_and_says_so(
     other = submit(client, client_key="once", **changed)
     assert (first.status_code, other.status_code, "Retry-After" in other) == (201, 409, False)
     assert other.json()["errors"]["__all__"] == [
-        "This form has made another text already. Send it again to make this one, too."
+        "This form was already used for another text. Send it again to start this one too."
     ]
     assert submit(client, client_key="once").json()["id"] == first.json()["id"]
     page = client.post(

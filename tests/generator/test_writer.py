@@ -233,7 +233,7 @@ def test_missing_files_are_told_and_tried_again_later(
     assert (row.state, row.failures) == ("queued", 1)
     assert worker.page.notes == [
         FETCHING,
-        "The model's files cannot be had now; trying again, 2 of 3",
+        "The model's files cannot be fetched right now; trying again, 2 of 3",
     ]
     assert "waits for the broker" not in caplog.text, "housekeeping sends it, and nobody at once"
     assert row.dispatched_at
@@ -244,7 +244,7 @@ def test_missing_files_are_told_and_tried_again_later(
 @pytest.mark.usefixtures("files_here")
 def test_a_note_is_taken_back_when_an_engine_is_there(make_generation: Make) -> None:
     worker = Worker(Engine())
-    row = worker.write(make_generation(note="The model's files cannot be had now."))
+    row = worker.write(make_generation(note="The model's files cannot be fetched right now."))
     assert (row.note, worker.page.notes[0]) == ("", "")
 
 
@@ -255,7 +255,7 @@ def test_files_that_are_refused_end_the_text(
     worker = Worker(Engine())
     row = worker.write(make_generation())
     assert (row.state, row.finish_reason) == ("failed", "error")
-    assert row.error == "The files of version 1 are missing or not as they should be."
+    assert row.error == "The files of version 1 are missing or damaged."
     assert worker.page.seen[-1] == "failed"
 
 
@@ -273,7 +273,7 @@ def test_a_stop_while_files_are_fetched_is_no_failure(
 @pytest.mark.parametrize(
     ("error", "state", "told"),
     [
-        (VersionError("/srv/x"), "failed", "The files of version 1 are missing or not as"),
+        (VersionError("/srv/x"), "failed", "The files of version 1 are missing or dam"),
         (MemoryError("/srv/x"), "queued", "The model could not start on this text; trying again"),
     ],
 )

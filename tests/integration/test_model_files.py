@@ -203,7 +203,7 @@ def test_a_version_without_files_in_the_registry_has_a_plain_error_message(
         texts = [ended(visitor, text) for text in ids]
     assert {(text["state"], text["attempt"]) for text in texts} == {("failed", 1)}
     assert {text["error"] for text in texts} == {
-        f"The files of version {number} are missing or not as they should be."
+        f"The files of version {number} are missing or damaged."
     }
     assert len(fetches.pids) == 1
     assert site.rows(f"{TOLD} WHERE version = ?", number)[0]["files_problem"]

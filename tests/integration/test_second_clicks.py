@@ -186,7 +186,10 @@ def test_delete(stack: Stack, click_twice: Twice, page: str) -> None:
     fields = form(visitor, url if page == "its own" else page, f"{url}delete/")
     answer = click_twice(visitor, f"{url}delete/", fields)
     assert (answer.status_code, answer.url) == (200, f"{stack.base_url}/history/")
-    assert "There is no such text" in answer.text or "The text was deleted." in answer.text
+    assert (
+        "That text is no longer in your history." in answer.text
+        or "The text was deleted." in answer.text
+    )
     assert texts(visitor) == [kept]
 
 
@@ -201,7 +204,9 @@ def test_delete_what_is_anothers(stack: Stack) -> None:
     assert [(answer.status_code, answer.url) for answer in answers] == [
         (200, f"{stack.base_url}/history/")
     ] * 2
-    assert ["There is no such text" in answer.text for answer in answers] == [True] * 2
+    assert ["That text is no longer in your history." in answer.text for answer in answers] == [
+        True
+    ] * 2
     assert texts(visitor) == [mine["id"]]
 
 
