@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from datetime import UTC, datetime
 from functools import partial
@@ -134,6 +134,15 @@ class Stack:
         other.environment = {**self.environment, "PORT": str(other.port), **settings}
         other._running, other._started = {}, {}
         return other
+
+    @contextlib.contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Hold SQLite's write lock, as a long transaction of another process does."""
+        file = self.data_dir / "db.sqlite3"
+        with contextlib.closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as held:
+            held.execute("BEGIN IMMEDIATE")
+            yield
+            held.execute("ROLLBACK")
 
     def freeze(self, name: str) -> None:
         """Stop a process with SIGSTOP at a moment when it holds no lock on an SQLite database.

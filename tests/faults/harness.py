@@ -90,6 +90,11 @@ recorded: dict[str, Result] = {}
 run: dict[str, Any] = {}  # common to all rows of this run: the form, the seed
 
 
+def asked(seed: int, length: int, **more: Any) -> dict[str, Any]:
+    """Return the fields of a submit whose text the references have."""
+    return {"prompt": PROMPT, "temperature": TEMPERATURE, "length": length, "seed": seed, **more}
+
+
 class References:
     """The texts of the live version for `SEEDS`, each generated alone; cached in build/."""
 
@@ -152,8 +157,8 @@ class Load:
 
     async def submit(self, seed: int, **parameters: Any) -> Watcher:
         """Submit another generation and watch it."""
-        known = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": self.length, "seed": seed}
-        accepted = await asyncio.to_thread(lambda: self.visitor.submit(**known | parameters))
+        form = asked(seed, self.length, **parameters)
+        accepted = await asyncio.to_thread(lambda: self.visitor.submit(**form))
         return self.watch(accepted["id"], seed)
 
     def watch(self, generation_id: str, seed: int) -> Watcher:

@@ -27,13 +27,12 @@ from tests.faults.gauges import Gauges
 from tests.faults.harness import (
     LENGTH,
     NO_LIMITS,
-    PROMPT,
     SEEDS,
-    TEMPERATURE,
     TWO_WORKERS,
     Load,
     References,
     Result,
+    asked,
     in_background,
     run,
     whole,
@@ -83,13 +82,7 @@ class Soak:
 
         It is the same form each time, as from a page, so no text is created twice.
         """
-        form = {
-            "prompt": PROMPT,
-            "temperature": TEMPERATURE,
-            "length": length,
-            "seed": seed,
-            "client_key": uuid.uuid4().hex,
-        }
+        form = asked(seed, length, client_key=uuid.uuid4().hex)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,12 +19,11 @@ from tests.faults.harness import (
     LENGTH,
     LONGEST,
     NO_LIMITS,
-    PROMPT,
     SEEDS,
-    TEMPERATURE,
     Load,
     References,
     Result,
+    asked,
 )
 from tests.faults.postgres import PostgresServer, PostgresStack
 from tests.integration.test_stream import export
@@ -59,13 +57,7 @@ def test_f15_a_form_that_is_sent_again_makes_one_text(
         visitor.get("/")
         if known:
             visitor.submit(length=1)
-        form = {
-            "prompt": PROMPT,
-            "temperature": TEMPERATURE,
-            "length": 300,
-            "seed": SEEDS[0],
-            "client_key": uuid.uuid4().hex,
-        }
+        form = asked(SEEDS[0], 300, client_key=uuid.uuid4().hex)
         proxy.loses_replies = True
         for _ in range(2):
             unanswered(visitor, **form)
@@ -92,7 +84,7 @@ async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(
     both: Stack, references: References
 ) -> None:
     visitor = both.visitor()
-    form = {"prompt": PROMPT, "temperature": TEMPERATURE, "length": LENGTH, "seed": SEEDS[0]}
+    form = asked(SEEDS[0], LENGTH)
     ids = [(await asyncio.to_thread(lambda: visitor.submit(**form)))["id"] for _ in range(4)]
     for one in ids[1:]:  # the first is not opened for a while
         async with visitor.socket(one) as socket:
@@ -113,17 +105,6 @@ async def test_f17_a_visitor_who_leaves_finds_the_text_in_the_history(
 
 
 @contextlib.contextmanager
-def locked(stack: Stack) -> Iterator[None]:
-    """Hold the database's write lock, as a long transaction of another process does."""
-    with contextlib.closing(
-        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=WAIT, isolation_level=None)
-    ) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
 def away(server: PostgresServer) -> Iterator[None]:
     """Stop the database server, and start it again at the end."""
     server.stop()
@@ -133,13 +114,7 @@ def away(server: PostgresServer) -> Iterator[None]:
 
 def submit_until_accepted(visitor: Visitor, seed: int, length: int) -> tuple[str, int]:
     """Send a form until it is accepted; return the id and the number of refusals."""
-    form = {
-        "prompt": PROMPT,
-        "temperature": TEMPERATURE,
-        "length": length,
-        "seed": seed,
-        "client_key": uuid.uuid4().hex,
-    }
+    form = asked(seed, length, client_key=uuid.uuid4().hex)
     for refused in range(20):
         answer = visitor.ask(**form)
         if answer.status_code == 201:
@@ -197,7 +172,7 @@ async def test_f18_a_database_that_is_busy_or_away(
     trouble: str, both: Stack, references: References, tmp_path: Path
 ) -> None:
     if trouble in LOCKS:
-        await write_through(both, references, trouble, locked(both), LOCKS[trouble])
+        await write_through(both, references, trouble, both.locked_database(), LOCKS[trouble])
         return
     with PostgresServer() as server:
         server.start()

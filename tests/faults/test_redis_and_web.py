@@ -7,7 +7,6 @@ import math
 import signal
 import time
 from functools import partial
-from typing import Any
 
 import requests
 from redis import Redis
@@ -16,11 +15,10 @@ from tests.faults.harness import (
     LENGTH,
     LONGEST,
     NO_LIMITS,
-    PROMPT,
     SEEDS,
-    TEMPERATURE,
     Load,
     References,
+    asked,
     in_background,
 )
 from tests.stack import Stack
@@ -87,14 +85,8 @@ async def test_f6_without_redis_a_submit_is_kept_or_refused_but_answered(
 
 
 def timed_submit(visitor: Visitor) -> tuple[float, requests.Response]:
-    known: dict[str, Any] = {
-        "prompt": PROMPT,
-        "temperature": TEMPERATURE,
-        "length": LENGTH,
-        "seed": SEEDS[0],
-    }
     began = time.monotonic()
-    answer = visitor.ask(**known)
+    answer = visitor.ask(**asked(SEEDS[0], LENGTH))
     return time.monotonic() - began, answer
 
 

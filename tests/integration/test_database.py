@@ -7,22 +7,10 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.admission import Make, ask, assert_sound, counted, known
-from tests.stack import Stack, wait_until
-
-
-@contextlib.contextmanager
-def write_lock(stack: Stack) -> Iterator[None]:
-    """Hold the database's write lock, as a long transaction of another process does."""
-    with contextlib.closing(
-        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)
-    ) as database:
-        database.execute("BEGIN IMMEDIATE")
-        yield
-        database.execute("ROLLBACK")
+from tests.stack import wait_until
 
 
 def test_a_submit_waits_for_a_locked_database_and_is_answered_503_if_the_lock_stays(
@@ -31,12 +19,12 @@ def test_a_submit_waits_for_a_locked_database_and_is_answered_503_if_the_lock_st
     stack = make_stack("redis", "web")
     visitor = known(stack)
     with ThreadPoolExecutor(1) as thread:
-        with write_lock(stack):
+        with stack.locked_database():
             waiting = thread.submit(ask, visitor)
             assert stack.visitor().get("/").status_code == 200  # reading goes on
             time.sleep(3)  # the length of the lock is the test's input
         assert waiting.result().status_code == 201
-    with write_lock(stack):
+    with stack.locked_database():
         answer = ask(visitor)
     print(f"\na submit gave up on a locked database after {answer.elapsed.total_seconds():.1f} s")
     assert counted([answer]) == {503: 1}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -110,27 +107,16 @@ def test_a_worker_is_not_ready_without_redis_and_ready_once_redis_is_back(
             surroundings.start("redis")
 
 
-@contextmanager
-def locked(stack: Stack) -> Iterator[None]:
-    """Hold the database's write lock."""
-    with contextlib.closing(
-        sqlite3.connect(stack.data_dir / "db.sqlite3", timeout=20, isolation_level=None)
-    ) as database:
-        database.execute("BEGIN IMMEDIATE")
-        yield
-        database.execute("ROLLBACK")
-
-
 def test_a_worker_ends_in_time_while_the_database_is_locked(surroundings: Stack) -> None:
     log = surroundings.data_dir / "logs" / "worker.log"
     known = log.stat().st_size
-    with locked(surroundings):
+    with surroundings.locked_database():
         surroundings.launch("worker")
         wait_until(lambda: b"[queues]" in log.read_bytes()[known:], "Celery is there")
         time.sleep(1)
         assert stop_and_time(surroundings) <= PROMISED
     surroundings.start("worker")
-    with locked(surroundings):
+    with surroundings.locked_database():
         assert stop_and_time(surroundings) <= PROMISED
 
 
