@@ -37,7 +37,7 @@ PASSWORDS_WAITING = 6
 
 # One socket
 SOCKET_WINDOW = env.integer("SOCKET_WINDOW", 32_768, minimum=8_000)  # characters sent, unconfirmed
-SOCKET_STALLED = 30.0  # seconds a full window may stay full
+SOCKET_STALLED = env.integer("SOCKET_STALLED", 30, minimum=5)  # seconds a window may stay full
 SOCKET_MAX_FRAME = 4_096  # bytes of one message from a client
 SOCKET_MAX_MESSAGES_PER_SECOND = 20
 

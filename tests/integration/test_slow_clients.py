@@ -106,8 +106,9 @@ def exported(visitor: Visitor, generation_id: str) -> str:
 
 @pytest.fixture
 def long_stack(make_stack: Make) -> Stack:
-    """The whole product, for texts much longer than a window."""
-    return make_stack(*EVERYTHING, GENERATION_MAX_LENGTH="200000", OWNER_MAX_ACTIVE="10")
+    """The whole product, for texts much longer than a window, with less patience than usual."""
+    lengths = {"GENERATION_MAX_LENGTH": "200000", "SOCKET_STALLED": "6"}
+    return make_stack(*EVERYTHING, **lengths, OWNER_MAX_ACTIVE="10")
 
 
 async def test_clients_that_never_read_are_cut_off_and_cost_little_while_others_read_on(
