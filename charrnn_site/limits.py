@@ -6,6 +6,8 @@ from charrnn_site import env
 
 # Texts
 PROMPT_MAX_LENGTH = env.integer("PROMPT_MAX_LENGTH", 2_000, minimum=1)
+# Of a text that is continued; PROMPT_MAX_LENGTH limits what is typed.
+MANUSCRIPT_MAX_LENGTH = env.integer("MANUSCRIPT_MAX_LENGTH", 200_000, minimum=1)
 TEMPERATURE_MAX = 5.0
 STOP_MAX_STRINGS = 16
 STOP_MAX_LENGTH = 40

@@ -76,6 +76,18 @@ class KeyUsed(AdmissionError):
         )
 
 
+class StillWriting(AdmissionError):
+    """A text that is to be continued has no end yet."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This text is still being written. Continue it when it has ended, or stop it.",
+            retry_after=0,
+        )
+
+
 @contextmanager
 def address_counted(address: str) -> Iterator[None]:
     """Count a submit of an address for a minute, unless the block raises.

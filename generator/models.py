@@ -228,6 +228,8 @@ class Generation(models.Model):
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
     )
+    # Characters of the parent's manuscript that this continues; NULL: it repeats the parent.
+    fork_offset = models.PositiveIntegerField(null=True, blank=True)
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     finish_reason = models.CharField(max_length=20, blank=True)
@@ -294,6 +296,11 @@ class Generation(models.Model):
     @property
     def owner(self) -> Owner:
         return Owner(self.user_id, self.visitor)
+
+    @property
+    def manuscript(self) -> str:
+        """The whole text so far: what the model was given, and what it wrote."""
+        return self.prompt + self.text
 
     @property
     def has_ended(self) -> bool:

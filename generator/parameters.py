@@ -22,35 +22,60 @@ SAMPLING_NAMES = tuple(field.name for field in fields(Sampling))
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Equal parameters give equal texts. `parent_id` and `seed_is_new` are not compared."""
+    """Equal parameters give equal texts. Where a text comes from is not compared."""
 
     prompt: str
     sampling: Sampling
     version_id: int | None = None  # of a ModelVersion; None: the live one
-    parent_id: UUID | None = field(default=None, compare=False)  # the generation this repeats
+    parent_id: UUID | None = field(default=None, compare=False)  # what this repeats or continues
+    # Characters of the parent's manuscript that this continues; None: it repeats the parent.
+    fork_offset: int | None = field(default=None, compare=False)
     seed_is_new: bool = field(default=False, compare=False)  # nobody asked for this seed
 
     @classmethod
     def asked(cls, values: Mapping[str, Any], **references: Any) -> Parameters:
         """Return what a form asks for, from its values by field name; a seed of None draws one.
 
-        `references` are `version_id` and `parent_id`.
+        `references` are `version_id`, `parent_id` and `fork_offset`.
         """
         if values["seed"] is not None:
             return cls(values["prompt"], _sampling(values), **references)
         return cls(values["prompt"], _sampling({**values, "seed": 0}), **references)._new_seed()
 
     @classmethod
+    def continuing(
+        cls, parent: Generation, values: Mapping[str, Any], *, version_id: int
+    ) -> Parameters:
+        """Return what goes on from a text that has ended, at its end or at `fork_offset`.
+
+        The prompt is the manuscript up to there and what was `typed`, so that the new text needs
+        its parent no more.
+        """
+        manuscript, offset = parent.manuscript, values["fork_offset"]
+        kept = len(manuscript) if offset is None else offset
+        return cls.asked(
+            {**values, "prompt": manuscript[:kept] + values["typed"]},
+            version_id=version_id,
+            parent_id=parent.pk,
+            fork_offset=kept,
+        )
+
+    @classmethod
     def of(cls, generation: Generation) -> Parameters:
         """Return what `generation` was made with. Raises ValueError if a value is out of range."""
         values = {name: getattr(generation, name) for name in SAMPLING_NAMES}
-        references = (generation.model_version_id, generation.parent_id)
+        references = (generation.model_version_id, generation.parent_id, generation.fork_offset)
         return cls(generation.prompt, _sampling(values), *references)
 
     @classmethod
     def again(cls, generation: Generation, *, same_seed: bool) -> Parameters:
-        """Return what writes `generation` again: exactly, or with a new seed."""
-        repeated = replace(cls.of(generation), parent_id=generation.pk)
+        """Return what writes `generation` again: exactly, or with a new seed.
+
+        With a new seed a continuation has a sibling, which continues the same parent.
+        """
+        if not same_seed and generation.fork_offset is not None:
+            return cls.of(generation)._new_seed()
+        repeated = replace(cls.of(generation), parent_id=generation.pk, fork_offset=None)
         return repeated if same_seed else repeated._new_seed()
 
     def _new_seed(self) -> Parameters:
@@ -64,6 +89,7 @@ class Parameters:
             **{name: _stored(getattr(self.sampling, name)) for name in SAMPLING_NAMES},
             "model_version_id": self.version_id,
             "parent_id": self.parent_id,
+            "fork_offset": self.fork_offset,
         }
 
     @property

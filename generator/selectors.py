@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q
-from django.db.models.functions import Left, Length, Now
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Left, Length, Now, Right
 from django.db.models.query import QuerySet
 from django.urls import reverse
 
@@ -17,7 +17,9 @@ from generator.parameters import SAMPLING_NAMES, Parameters
 from generator.search import matching
 
 EXCERPT = 240  # characters of prompt and text in a list
+EXCERPT_BEFORE = 80  # characters of a manuscript before the part that continues it
 EXCERPT_SHORT = 60  # characters of a prompt that names its text
+CONTINUATIONS = 50  # listed for one text
 FEW = 1_000  # rows: a search that finds fewer keeps their ids
 Watched = tuple[Owner, UUID]
 
@@ -77,11 +79,26 @@ def generation_list(
         rows.select_related("model_version")
         .defer("text", "prompt", "folded")
         .annotate(
-            prompt_excerpt=Left(F("prompt"), EXCERPT),
+            prompt_excerpt=Case(
+                When(fork_offset=None, then=Left(F("prompt"), EXCERPT)),
+                default=Right(F("prompt"), EXCERPT_BEFORE),  # all of a manuscript begin alike
+            ),
             text_excerpt=Left(F("text"), EXCERPT),
             text_length=Length("text"),
         )
         .order_by("-created_at", "-pk")
+    )
+
+
+def continuations(generation: Generation) -> QuerySet[Generation]:
+    """Return what continues a text, the oldest first, each with an excerpt and its state."""
+    return (
+        Generation.objects.owned_by(generation.owner)
+        .filter(parent=generation)
+        .exclude(fork_offset=None)
+        .annotate(text_excerpt=Left(F("text"), EXCERPT_SHORT))
+        .only("pk", "state", "created_at")
+        .order_by("created_at", "pk")[:CONTINUATIONS]
     )
 
 
@@ -124,10 +141,12 @@ def queue_positions(generations: Collection[Generation]) -> dict[UUID, int]:
 def replay_verdict(generation: Generation) -> str:
     """Return "identical" or "different" if this repeats its parent and both are done, else "".
 
-    It repeats its parent if all their parameters are equal.
+    It repeats its parent if all their parameters are equal and it does not continue it.
     """
     parent = generation.parent
-    if parent is None or not (parent.state == generation.state == Generation.State.DONE):
+    if parent is None or generation.fork_offset is not None:
+        return ""
+    if not (parent.state == generation.state == Generation.State.DONE):
         return ""
     if Parameters.of(parent) != Parameters.of(generation):
         return ""
@@ -172,6 +191,8 @@ def generation_as_dict(generation: Generation) -> dict[str, Any]:
             "version": generation.model_version.version,
             "digest": generation.model_version.digest,
         },
+        "parent": str(generation.parent_id) if generation.parent_id else None,
+        "fork_offset": generation.fork_offset,
         "attempt": generation.attempt,
         "created_at": generation.created_at.isoformat(),
         "finished_at": generation.finished_at.isoformat() if generation.finished_at else None,

@@ -56,6 +56,7 @@ class GenerationAdmin(ReadOnlyAdmin):
                     *(SHOWN_AS.get(name, name) for name in SAMPLING_NAMES),
                     "model_version",
                     "parent",
+                    "fork_offset",
                 )
             },
         ),

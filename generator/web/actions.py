@@ -1,4 +1,4 @@
-"""What the forms of the pages do: start a text, stop it, delete it, write it again."""
+"""What the forms of the pages do: start a text, stop it, delete it, continue it, repeat it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from generator import selectors, services
-from generator.admission import AdmissionError, KeyUsed, TooMany
+from generator.admission import AdmissionError, KeyUsed, StillWriting, TooMany
 from generator.models import Generation, Owner
 from generator.owners import new_visitor, remember_visitor, request_address, request_owner
 from generator.parameters import Parameters
 from generator.web import answers
 from generator.web.answers import wants_json
-from generator.web.forms import ClientKeyForm, GenerationForm, submitted_form
-from generator.web.views import desk_page, filled_form, own_generation
+from generator.web.forms import ClientKeyForm, GenerationForm, continue_form, submitted_form
+from generator.web.views import desk_page, detail_page, filled_form, own_generation
 
 # Where each page to sign in leads.
 SIGN_INS = {"login": "desk", "signup": "desk", "admin:login": "admin:index"}
@@ -57,10 +57,7 @@ def _not_admitted(
     request: HttpRequest, form: GenerationForm, error: AdmissionError
 ) -> HttpResponse:
     if wants_json(request):
-        more = {}
-        if isinstance(error, TooMany):
-            more["active"] = selectors.generations_active(request_owner(request))
-        return error.answer(answers.error_json(str(error), error.status, **more))
+        return _not_admitted_json(request, error)
     if isinstance(error, KeyUsed):
         form.data = {**form.data, "client_key": uuid.uuid4().hex}
     return error.answer(
@@ -68,10 +65,18 @@ def _not_admitted(
     )
 
 
-def _accepted(request: HttpRequest, generation: Generation) -> HttpResponse:
-    if not wants_json(request):
-        return redirect(generation)
+def _not_admitted_json(request: HttpRequest, error: AdmissionError) -> HttpResponse:
+    more = {}
+    if isinstance(error, TooMany):
+        more["active"] = selectors.generations_active(request_owner(request))
+    return error.answer(answers.error_json(str(error), error.status, **more))
+
+
+def _accepted(request: HttpRequest, generation: Generation, part: str = "") -> HttpResponse:
+    """Return the addresses of a new text, or lead to its page, there to `part`."""
     url = generation.get_absolute_url()
+    if not wants_json(request):
+        return redirect(url + part)
     addresses = {
         "id": str(generation.pk),
         "url": url,
@@ -133,6 +138,33 @@ def generation_again(request: HttpRequest, generation: Generation) -> HttpRespon
     except AdmissionError as error:
         return _not_admitted(request, filled_form(generation), error)
     return _accepted(request, again)
+
+
+@require_POST
+@own_generation
+def generation_continue(request: HttpRequest, generation: Generation) -> HttpResponse:
+    """Go on from a text that has ended: 201 or a redirect, as for a new text."""
+    form = continue_form(request, generation)
+    try:
+        if not generation.has_ended:
+            raise StillWriting
+        if not form.is_valid():
+            if wants_json(request):
+                return answers.form_errors(form)
+            return detail_page(request, generation, form, status=400)
+        child = services.generation_start(
+            owner=generation.owner,
+            parameters=form.parameters(),
+            client_key=form.cleaned_data["client_key"],
+            address=request_address(request),
+        )
+    except AdmissionError as error:
+        if wants_json(request):
+            return _not_admitted_json(request, error)
+        if isinstance(error, KeyUsed):
+            form.data = {**form.data, "client_key": uuid.uuid4().hex}
+        return error.answer(detail_page(request, generation, form, problem=error.sentences))
+    return _accepted(request, child, part="#new-part")
 
 
 def form_too_old(request: HttpRequest) -> HttpResponse | None:

@@ -1,4 +1,4 @@
-"""The fields of a submit. One form validates a page's fields and the API's JSON.
+"""The fields of a submit. The same form validates a page's fields and the API's JSON.
 
 Limits come from the settings.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Any
+from collections.abc import Container
+from typing import Any, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -16,10 +17,10 @@ from django.core.validators import MaxLengthValidator, MaxValueValidator
 from django.http import HttpRequest
 
 from generator.models import Generation, ModelVersion, Owner
-from generator.parameters import Parameters
+from generator.parameters import SAMPLING_NAMES, Parameters
 from generator.selectors import generation_of, live_version, version_choices
-from generator.text import plain_newlines, stop_line, stop_of_line
 from generator.web import ranges
+from generator.web.fields import StopField, TypedField, VersionField
 from generator.web.foreign import isolated
 from ml.sampling import SEED_LIMIT
 
@@ -38,64 +39,10 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "stop": (list,),
     "version": (int, type(None)),
     "parent": (str, type(None)),
+    "typed": (str,),
+    "fork_offset": (int, type(None)),
     "client_key": (str,),
 }
-
-
-class TypedField(forms.CharField):
-    """Text in which every line break is one character before its length is checked."""
-
-    def to_python(self, value: Any) -> Any:
-        return super().to_python(plain_newlines(value) if isinstance(value, str) else value)
-
-
-class StopField(forms.CharField):
-    """Stop strings: one on each line of a page's field, a list in JSON."""
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return a list of stop strings as the lines that stand for them."""
-        if not isinstance(value, list):
-            return value
-        return "\n".join(stop_line(stop) for stop in value if stop and isinstance(stop, str))
-
-    def to_python(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [
-                plain_newlines(stop) if isinstance(stop, str) else stop
-                for stop in value
-                if stop != ""
-            ]
-        try:
-            return [stop_of_line(line) for line in plain_newlines(value or "").split("\n") if line]
-        except ValueError:
-            raise ValidationError(
-                "A backslash in a stop string stands before n, for a line break, "
-                "or before a second backslash, for a backslash."
-            ) from None
-
-    def validate(self, value: list[Any]) -> None:
-        if not all(
-            isinstance(line, str) and len(line) <= settings.STOP_MAX_LENGTH for line in value
-        ):
-            raise ValidationError(
-                f"A stop string is text of at most {settings.STOP_MAX_LENGTH} characters."
-            )
-        if len(value) > settings.STOP_MAX_STRINGS:
-            raise ValidationError(
-                f"There may be {settings.STOP_MAX_STRINGS} stop strings at most, not {len(value)}."
-            )
-
-    def run_validators(self, value: list[str]) -> None:
-        for line in value:
-            super().run_validators(line)
-
-
-class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A model version by its registry number; empty for the live one."""
-
-    def label_from_instance(self, obj: Any) -> str:
-        loss = f", {obj.validation_loss:.3f} nats/char" if obj.validation_loss is not None else ""
-        return f"Version {obj.version}{' (live)' if obj.is_live else ''}{loss}"
 
 
 class ClientKeyForm(forms.Form):
@@ -117,10 +64,9 @@ class ClientKeyForm(forms.Form):
         return str(self.cleaned_data["client_key"])
 
 
-class GenerationForm(ClientKeyForm):
-    """The parameters of one generation."""
+class SettingsForm(ClientKeyForm):
+    """How a text is written: the sampling parameters and the version."""
 
-    prompt = TypedField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 4}))
     length = forms.IntegerField(min_value=1)
     temperature = forms.FloatField(min_value=0, max_value=settings.TEMPERATURE_MAX)
     top_k = forms.IntegerField(required=False, min_value=1)
@@ -133,28 +79,14 @@ class GenerationForm(ClientKeyForm):
         to_field_name="version",
         empty_label=None,
     )
-    parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, owner: Owner | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.live = live_version()
         super().__init__(*args, **kwargs)
-        self.owner = owner
         self.fields["version"].queryset = version_choices()  # type: ignore[attr-defined]
-        self.fields["prompt"].validators.append(MaxLengthValidator(settings.PROMPT_MAX_LENGTH))
-        self.fields["prompt"].widget.attrs["maxlength"] = settings.PROMPT_MAX_LENGTH
         self.fields["length"].validators.append(MaxValueValidator(settings.GENERATION_MAX_LENGTH))
         self.fields["length"].widget.attrs["max"] = settings.GENERATION_MAX_LENGTH
         self.fields["top_p"].validators.append(_above_zero)
-
-    def clean_prompt(self) -> str:
-        prompt: str = self.cleaned_data["prompt"]
-        _encodable(prompt)
-        if len(unicodedata.normalize("NFKC", prompt)) > 2 * settings.PROMPT_MAX_LENGTH:
-            raise ValidationError(
-                "The prompt becomes too long when its characters are written out. "
-                "Please shorten it."
-            )
-        return prompt
 
     def clean_stop(self) -> list[str]:
         for line in self.cleaned_data["stop"]:
@@ -162,13 +94,6 @@ class GenerationForm(ClientKeyForm):
             if "\ufeff" in line:  # the model's reading drops it
                 raise ValidationError("A byte order mark (U+FEFF) cannot be a stop string.")
         return list(self.cleaned_data["stop"])
-
-    def clean_parent(self) -> Generation | None:
-        if not (parent_id := self.cleaned_data["parent"]):
-            return None
-        if parent := generation_of(self.owner, parent_id):
-            return parent
-        raise ValidationError(ranges.sentence("parent"))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -185,6 +110,29 @@ class GenerationForm(ClientKeyForm):
         """The version that would write: the one asked for, else the live one."""
         return self.cleaned_data.get("version") or self.live
 
+
+class GenerationForm(SettingsForm):
+    """The parameters of one generation."""
+
+    prompt = TypedField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 4}))
+    parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    field_order = ("client_key", "prompt")
+
+    def __init__(self, *args: Any, owner: Owner | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.owner = owner
+        _limit_typed(self.fields["prompt"])
+
+    def clean_prompt(self) -> str:
+        return _typed(self.cleaned_data["prompt"], "The prompt")
+
+    def clean_parent(self) -> Generation | None:
+        if not (parent_id := self.cleaned_data["parent"]):
+            return None
+        if parent := generation_of(self.owner, parent_id):
+            return parent
+        raise ValidationError(ranges.sentence("parent"))
+
     def parameters(self) -> Parameters:
         """Return the validated submit."""
         version, parent = self.cleaned_data["version"], self.cleaned_data["parent"]
@@ -193,6 +141,62 @@ class GenerationForm(ClientKeyForm):
             version_id=version and version.pk,
             parent_id=parent and parent.pk,
         )
+
+
+class ContinueForm(SettingsForm):
+    """How a text that has ended goes on: from where, with what is typed there, and how."""
+
+    typed = TypedField(required=False, strip=False)
+    fork_offset = forms.IntegerField(required=False, min_value=0)
+
+    def __init__(self, *args: Any, parent: Generation, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.parent = parent
+        _limit_typed(self.fields["typed"])
+        self.fields["fork_offset"].validators.append(MaxValueValidator(len(parent.manuscript)))
+
+    def clean_typed(self) -> str:
+        return _typed(self.cleaned_data["typed"], "What is typed")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not self.errors:
+            before = len(self.parameters().prompt)
+            room = settings.MANUSCRIPT_MAX_LENGTH - before
+            if cleaned["length"] > room:
+                raise ValidationError(ranges.manuscript_full(room))
+        return cleaned
+
+    @property
+    def hidden_errors(self) -> str:
+        """What is wrong with fields that the page of a text does not show."""
+        hidden = ("client_key", "fork_offset", "typed")
+        return " ".join(error for name in hidden for error in self.errors.get(name, ()))
+
+    @property
+    def chosen_version(self) -> ModelVersion:
+        """The version that would write: the one asked for, else the one of the parent."""
+        return self.cleaned_data.get("version") or self.parent.model_version
+
+    def parameters(self) -> Parameters:
+        """Return the validated continuation."""
+        version_id = self.chosen_version.pk
+        return Parameters.continuing(self.parent, self.cleaned_data, version_id=version_id)
+
+
+def _limit_typed(field: forms.Field) -> None:
+    field.validators.append(MaxLengthValidator(settings.PROMPT_MAX_LENGTH))
+    field.widget.attrs["maxlength"] = settings.PROMPT_MAX_LENGTH
+
+
+def _typed(text: str, what: str) -> str:
+    """Return a text that the model can read. Raises ValidationError."""
+    _encodable(text)
+    if len(unicodedata.normalize("NFKC", text)) > 2 * settings.PROMPT_MAX_LENGTH:
+        raise ValidationError(
+            f"{what} becomes too long when its characters are written out. Please shorten it."
+        )
+    return text
 
 
 def _above_zero(value: float) -> None:
@@ -209,12 +213,34 @@ def _encodable(text: str) -> None:
         ) from None
 
 
+Bound = TypeVar("Bound", bound=SettingsForm)
+
+
 def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
     """Return the bound form of a page's or a JSON submit; missing fields have their defaults."""
+    return _bound(request, DEFAULTS, GenerationForm, owner=owner)
+
+
+def continue_form(request: HttpRequest, parent: Generation) -> ContinueForm:
+    """Return the bound form of a continuation; missing fields are those of the parent.
+
+    Only a missing seed is a new one: the parent's would repeat its random numbers.
+    """
+    return _bound(request, settings_of(parent), ContinueForm, parent=parent)
+
+
+def settings_of(generation: Generation) -> dict[str, Any]:
+    """Return the settings of a text by the names of their fields, without its seed."""
+    return {name: getattr(generation, name) for name in SAMPLING_NAMES if name != "seed"}
+
+
+def _bound(
+    request: HttpRequest, defaults: dict[str, Any], form_class: type[Bound], **references: Any
+) -> Bound:
     if request.content_type != "application/json":
-        return GenerationForm({**DEFAULTS, **request.POST.dict()}, owner=owner)
-    body, odd, problem = _json_body(request.body)
-    form = GenerationForm({**DEFAULTS, **body}, owner=owner)
+        return form_class({**defaults, **request.POST.dict()}, **references)
+    body, odd, problem = _json_body(request.body, form_class.base_fields)
+    form = form_class({**defaults, **body}, **references)
     form.full_clean()
     if problem:
         form.add_error(None, problem)
@@ -223,7 +249,7 @@ def submitted_form(request: HttpRequest, owner: Owner | None) -> GenerationForm:
     return form
 
 
-def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
+def _json_body(raw: bytes, names: Container[str]) -> tuple[dict[str, Any], list[str], str]:
     """Return a JSON submit's fields, the names of those of a wrong type, and a problem or "".
 
     The problem is one of the whole body, or a name that is no parameter.
@@ -237,8 +263,8 @@ def _json_body(raw: bytes) -> tuple[dict[str, Any], list[str], str]:
     fields: dict[str, Any] = {}
     odd, problem = [], ""
     for name, value in body.items():
-        types = _JSON_TYPES.get(name)
-        if types is None:
+        types = _JSON_TYPES.get(name, ())
+        if name not in names:
             problem = f"There is no parameter {isolated(name[:40])}."
         elif (
             isinstance(value, bool)

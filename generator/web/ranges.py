@@ -23,9 +23,22 @@ def sentence(name: str, version: ModelVersion | None = None) -> str:
         "seed": f"Seed is a whole number from 0 to {SEED_LIMIT - 1:,}, or empty for a new one.",
         "stop": "Stop strings are a list of texts.",
         "version": "This version does not exist or cannot write at the moment. Choose another.",
+        "typed": "What is typed is text.",
+        "fork_offset": (
+            "The fork offset is a whole number of characters, from 0 to the length of the"
+            " manuscript, or empty for its end."
+        ),
         "parent": "The parent must be the id of one of your texts.",
         "client_key": f"A client key is text of at most {CLIENT_KEY_LENGTH} characters.",
     }[name]
+
+
+def manuscript_full(room: int) -> str:
+    """Return what to do when no more than `room` characters fit into a manuscript."""
+    limit = f"A manuscript may have {settings.MANUSCRIPT_MAX_LENGTH:,} characters at most."
+    if room > 0:
+        return f"{limit} Ask for a length of {room:,} or less."
+    return f"{limit} Begin a new text with the last lines of this one."
 
 
 def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
@@ -34,9 +47,10 @@ def messages(name: str, version: ModelVersion | None = None) -> dict[str, str]:
         ("required", "invalid", "invalid_choice", "min_value", "max_value", "max_length"),
         sentence(name, version),
     )
-    if name == "prompt":
+    what = {"prompt": "The prompt", "typed": "What is typed"}.get(name)
+    if what:
         limit = f"{settings.PROMPT_MAX_LENGTH:,}"
         said["max_length"] = (
-            f"The prompt may have {limit} characters at most; this one has %(show_value)d."
+            f"{what} may have {limit} characters at most; this one has %(show_value)d."
         )
     return said | {"null_characters_not_allowed": NO_TEXT}

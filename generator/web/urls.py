@@ -17,6 +17,11 @@ urlpatterns = [
         name="generation-cancel",
     ),
     path(
+        "generations/<uuid:generation_id>/continue/",
+        actions.generation_continue,
+        name="generation-continue",
+    ),
+    path(
         "generations/<uuid:generation_id>/delete/",
         actions.generation_delete,
         name="generation-delete",

@@ -22,7 +22,13 @@ from generator.owners import new_visitor, remember_visitor, request_owner
 from generator.parameters import SAMPLING_NAMES
 from generator.text import small_number, stop_line
 from generator.web.answers import wants_json
-from generator.web.forms import DEFAULTS, ClientKeyForm, GenerationForm
+from generator.web.forms import (
+    DEFAULTS,
+    ClientKeyForm,
+    ContinueForm,
+    GenerationForm,
+    settings_of,
+)
 
 View = Callable[..., HttpResponse]
 
@@ -94,17 +100,34 @@ def desk_page(
 @require_safe
 @own_generation
 def generation_detail(request: HttpRequest, generation: Generation) -> HttpResponse:
-    """The page of one text, finished or not, with everything needed to write it again."""
+    """The page of one text, finished or not, with everything needed to continue or repeat it."""
     if wants_json(request):
         return JsonResponse(selectors.generation_as_dict(generation))
+    unsent = {**settings_of(generation), "client_key": uuid.uuid4().hex}
+    return detail_page(request, generation, ContinueForm(initial=unsent, parent=generation))
+
+
+def detail_page(
+    request: HttpRequest,
+    generation: Generation,
+    form: ContinueForm,
+    *,
+    status: int = 200,
+    problem: str = "",
+) -> HttpResponse:
+    """Return the page of a text with the form that continues it, and a problem with that."""
     context = {
+        "form": form,
+        "problem": problem,
+        "continuations": selectors.continuations(generation),
+        "editable": len(generation.prompt) <= settings.PROMPT_MAX_LENGTH,
         "generation": generation,
         "stats": events.stats(generation),
         "replay": selectors.replay_verdict(generation),
         "stops": [stop_line(stop) for stop in generation.stop],
         "again_form": ClientKeyForm(initial={"client_key": uuid.uuid4().hex}),
     }
-    return render(request, "generator/detail.html", context)
+    return render(request, "generator/detail.html", context, status=status)
 
 
 @require_safe

@@ -1,4 +1,5 @@
-// The desk: sends a prompt, and shows the text in its place and at the text's own address.
+// The desk: sends a prompt, shows the text in its place and at the text's own address, and
+// continues it.
 
 import { Active } from "./active.js";
 import { keepClientKey } from "./client-key.js";
@@ -29,7 +30,7 @@ const active = new Active(part("active"), form, {
   say: (sentence) => showAlert(form, sentence),
 });
 const deskAddress = form.dataset.desk;
-let current = null; // {url, prompt, length} of the text on the sheet
+let current = null; // {url, prompt, length, continues} of the text on the sheet
 let shown = location.pathname; // the address of what this page shows
 let sending = false;
 
@@ -55,7 +56,7 @@ form.addEventListener("submit", (event) => {
 });
 againForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  again();
+  again(event.submitter.value);
 });
 output.addEventListener("end", () => {
   part("settings").disabled = false;
@@ -71,22 +72,32 @@ async function send(automatic = false) {
     return showErrors(form, unreadable, "");
   }
   const value = (name) => form.elements.namedItem(name).value; // `elements.length` would be a count
-  const typed = { prompt: value("prompt"), length: Number(value("length")) };
-  await sendTo(form.action, new FormData(form), typed, send, automatic);
+  const body = new FormData(form);
+  const text = { prompt: value("prompt"), length: Number(value("length")) };
+  if (form.dataset.mode === "writing") return sendTo(form.action, body, text, send, automatic);
+  // Here an empty version is the live one; without any the text would stay with that of its parent.
+  const { live } = form.elements.namedItem("version").dataset;
+  if (!value("version")) body.set("version", live);
+  text.prompt = current.prompt + part("text").textContent;
+  await sendTo(`${current.url}continue/`, body, { ...text, continues: true }, send, automatic);
 }
 
-/** Run the text on the sheet again, with its own settings and seed. */
-async function again(automatic = false) {
+/**
+ * Write the text on the sheet again, with its own settings.
+ * @param {string} seed "same" or "new"
+ */
+async function again(seed, automatic = false) {
   const body = new FormData(againForm);
-  body.set("seed", "same");
-  await sendTo(againForm.action, body, current, again, automatic);
+  body.set("seed", seed);
+  const resend = (later) => again(seed, later);
+  await sendTo(againForm.action, body, current, resend, automatic);
 }
 
-async function sendTo(url, body, { prompt, length }, resend, automatic) {
+async function sendTo(url, body, text, resend, automatic) {
   if (sending) return;
   sending = true;
   clearErrors(form);
-  if (!automatic) toTop(); // at the reader's touch, so that nothing moves when the answer comes
+  if (!automatic && !text.continues) toTop(); // at the reader's touch, so that nothing moves when the answer comes
   form.setAttribute("aria-busy", "true");
   const answer = await post(url, body);
   form.removeAttribute("aria-busy");
@@ -96,7 +107,7 @@ async function sendTo(url, body, { prompt, length }, resend, automatic) {
   active.show();
   renewKey();
   renewAgainKey();
-  current = { url: answer.data.url, prompt, length };
+  current = { ...text, url: answer.data.url };
   read(answer.data);
 }
 
@@ -124,7 +135,7 @@ function read({ id, url, socket, seed }) {
   document.title = `${titleOf(current.prompt)} – CharRNN Live`;
   form.dataset.mode = "reading";
   form.elements.namedItem("parent").value = id; // the parent of what is sent next
-  part("submit").textContent = "Generate again";
+  part("submit").textContent = "Continue";
   part("writing").hidden = true;
   part("settings").disabled = true;
   if (part("recent")) part("recent").hidden = true;
@@ -136,7 +147,7 @@ function read({ id, url, socket, seed }) {
   part("permalink").href = url;
   part("seed").textContent = seed;
   part("status").textContent = "Starting";
-  toTop();
+  if (!current.continues) toTop();
   element.focus({ preventScroll: true });
   output.listen(socket, { length: current.length, asked: true });
 }

@@ -5,10 +5,11 @@ const APPLE = /Mac|iPhone|iPad/;
 /**
  * Send `form` with Ctrl or Cmd and Enter from any of its fields.
  * @param {HTMLFormElement} form
+ * @param {EventTarget} place where the keys are heard instead
  */
-export function submitOnShortcut(form) {
+export function submitOnShortcut(form, place = form) {
   if (APPLE.test(navigator.platform)) form.querySelector("[data-modifier]").textContent = "⌘";
-  form.addEventListener("keydown", (event) => {
+  place.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     if (event.repeat || event.isComposing) return;
     event.preventDefault();

@@ -66,7 +66,7 @@ def test_back_after_a_reload_leads_through_texts_and_desks(page: Page) -> None:
     begin(page, "The first", length=30)
     wait_for_end(page)
     first = page.url
-    page.get_by_role("button", name="Generate again").click()
+    page.get_by_role("button", name="Continue").click()
     page.wait_for_url(lambda url: url != first)
     wait_for_end(page)
     page.reload()

@@ -63,7 +63,7 @@ def test_stop_keeps_what_was_written(page: Page) -> None:
     expect(page.locator("[data-status]")).to_have_text(
         f"Stopped after {len(row['text']):,} characters"
     )
-    expect(page.get_by_role("button", name="Generate again")).to_be_focused()
+    expect(page.get_by_role("button", name="Continue")).to_be_focused()
 
 
 def test_escape_stops_on_the_desk_and_on_a_texts_page(page: Page) -> None:
@@ -92,12 +92,12 @@ def test_escape_stops_on_the_desk_and_on_a_texts_page(page: Page) -> None:
     expect(output(page)).to_have_attribute("data-state", "cancelled")
 
 
-def test_generate_again_uses_the_settings_shown_and_replay_those_of_the_text(page: Page) -> None:
+def test_continue_uses_the_settings_shown_and_replay_those_of_the_text(page: Page) -> None:
     begin(page, "Call me")
     wait_for_end(page)
     first = exported(page)
     primary = page.locator(".button-primary:visible")
-    expect(primary).to_have_text(["Generate again"])
+    expect(primary).to_have_text(["Continue"])
 
     page.get_by_label("Temperature", exact=True).fill("0.2")
     page.get_by_label("Length", exact=True).fill("120")
@@ -105,10 +105,12 @@ def test_generate_again_uses_the_settings_shown_and_replay_those_of_the_text(pag
     page.wait_for_url(lambda url: first["id"] not in url)
     wait_for_end(page)
     second = exported(page)
-    assert (second["prompt"], second["temperature"], second["length"]) == ("Call me", 0.2, 120)
-    assert second["seed"] != first["seed"]
+    assert second["prompt"] == "Call me" + first["text"]
+    assert (second["temperature"], second["length"]) == (0.2, 120)
+    assert (second["parent"], second["seed"] != first["seed"]) == (first["id"], True)
+    assert page.locator("[data-prompt]").text_content() == second["prompt"]
     assert shown_text(page) == second["text"]
-    expect(page.get_by_text("Made from an earlier text.")).to_be_visible()
+    expect(page.get_by_text("Continued from the text before it.")).to_be_visible()
 
     page.get_by_label("Length", exact=True).fill("33")
     page.get_by_role("button", name="Replay this seed").click()
@@ -118,7 +120,7 @@ def test_generate_again_uses_the_settings_shown_and_replay_those_of_the_text(pag
     assert exported(page)["sha256"] == second["sha256"]
 
     page.reload()
-    expect(page.locator(".button-primary:visible")).to_have_text(["Another like it"])
+    expect(page.locator(".button-primary:visible")).to_have_text(["Continue"])
     address = page.url
     page.get_by_role("button", name="Another like it").click()
     page.wait_for_url(lambda url: url != address)

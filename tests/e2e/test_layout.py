@@ -73,7 +73,7 @@ def test_nothing_moves_from_submit_to_the_end(
     nothing_moved(page)
     last = page.locator("[data-after] button:visible").last
     expect(last).to_be_in_viewport(ratio=0.9)
-    expect(page.get_by_role("button", name="Generate again")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Continue")).to_be_in_viewport(ratio=1)
     assert shown_text(page) == exported(page)["text"]
 
 

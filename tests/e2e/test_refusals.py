@@ -63,7 +63,8 @@ def test_after_its_parent_was_deleted_a_text_is_sent_without_one(
         f"{page.url}delete/", form={"csrfmiddlewaretoken": token}, headers={"Referer": page.url}
     )
     assert gone.ok
-    again = page.get_by_role("button", name="Generate again")
+    page.get_by_role("button", name="Edit the prompt").click()
+    again = page.get_by_role("button", name="Continue the text")
     again.click()
     expect(page.get_by_role("alert")).to_have_text(
         "The parent must be the id of one of your texts."
@@ -136,12 +137,12 @@ def test_a_refusal_keeps_the_text_and_each_button_has_a_submit_of_its_own(
     begin(page, "Once more", length=30)
     wait_for_end(page)
     text = shown_text(page)
-    page.route(re.compile("/(again|generations)/$"), refuse)
-    for name in ("Generate again", "Generate again", "Replay this seed"):
+    page.route(re.compile("/(again|continue)/$"), refuse)
+    for name in ("Continue", "Continue", "Replay this seed"):
         page.get_by_role("button", name=name).click()
         expect(page.get_by_role("alert")).to_have_text("Too many.")
         expect(page.locator("form[aria-busy]")).to_have_count(0)
-    assert [where for where, _ in sent] == ["generations", "generations", "again"]
+    assert [where for where, _ in sent] == ["continue", "continue", "again"]
     assert sent[0] == sent[1]
     assert sent[2][1] != sent[0][1]
     assert shown_text(page) == text

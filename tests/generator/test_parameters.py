@@ -36,13 +36,18 @@ every_parameters = st.builds(
     sampling=st.builds(Sampling, **{name: VALUES[name] for name in NAMES}),
     version_id=st.integers(1, 10**6),
     parent_id=st.none() | st.uuids(),
+    fork_offset=st.none() | st.integers(0, 10**6),
 )
 
 
 @given(every_parameters)
 def test_what_is_stored_is_what_was_asked_for(parameters: Parameters) -> None:
     read = Parameters.of(Generation(**parameters.columns()))
-    assert (read, read.parent_id) == (parameters, parameters.parent_id)
+    assert (read, read.parent_id, read.fork_offset) == (
+        parameters,
+        parameters.parent_id,
+        parameters.fork_offset,
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,6 +67,7 @@ def test_every_parameter_reaches_its_column_and_the_answer(
         **asked,
         "model_version_id": live.pk,
         "parent_id": None,
+        "fork_offset": None,
     }
     shown = client.get(answer.json()["url"]).json()
     assert {name: shown[name] for name in NAMES} == {
