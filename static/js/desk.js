@@ -58,10 +58,8 @@ againForm.addEventListener("submit", (event) => {
   event.preventDefault();
   again(event.submitter.value);
 });
-output.addEventListener("end", () => {
-  part("settings").disabled = false;
-  refreshParts(current.url, ["facts"]);
-});
+output.addEventListener("written", () => (part("settings").disabled = false));
+output.addEventListener("end", () => refreshParts(current.url, ["facts"]));
 output.addEventListener("refused", () => (part("settings").disabled = false));
 
 /** Send the form. An `automatic` try leaves focus and scrolling alone: nobody pressed anything. */
@@ -78,7 +76,7 @@ async function send(automatic = false) {
   // Here an empty version is the live one; without any the text would stay with that of its parent.
   const { live } = form.elements.namedItem("version").dataset;
   if (!value("version")) body.set("version", live);
-  text.prompt = current.prompt + part("text").textContent;
+  text.prompt = current.prompt + output.whole();
   await sendTo(`${current.url}continue/`, body, { ...text, continues: true }, send, automatic);
 }
 

@@ -31,9 +31,10 @@ if (element.dataset.socket !== "ended") {
   const written = () => document.querySelector("[data-written]"); // a refresh replaces it
   output.addEventListener("state", () => refresh("details"));
   output.addEventListener("position", ({ detail }) => (written().textContent = grouped(detail)));
-  output.addEventListener("end", () => {
+  output.addEventListener("written", () => {
     settings.disabled = false;
-    refresh("details", "facts");
+    refresh("details");
   });
+  output.addEventListener("end", () => refresh("details", "facts"));
   output.listen(socketPath, { position: Number(offset), length, state });
 }

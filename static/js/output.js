@@ -1,6 +1,7 @@
 // The sheet with a text on it. Shows what its stream brings, and its state, progress and status.
 
 import { Follow } from "./follow.js";
+import { PaceBar } from "./pace-bar.js";
 import { Reveal } from "./reveal.js";
 import * as sentences from "./sentences.js";
 import { meansStop } from "./shortcut.js";
@@ -16,8 +17,12 @@ export class Output extends EventTarget {
   #part;
   #stream = null;
   #reveal;
+  #pace;
+  #atOnce = false; // whether what the next snapshot has is shown at once
+  #last = ""; // the last state of a text that is written, though perhaps not all shown
+  #total = 0; // characters of the whole text, as far as that is known
   #stopping = false;
-  #stopHadFocus = false;
+  #hadFocus = false;
   #next;
   #follow;
   #waitTimer = 0;
@@ -26,8 +31,8 @@ export class Output extends EventTarget {
   #speed = new Speed();
 
   /**
-   * Events: "state" (detail: the new state), "position" (detail: characters written), "end",
-   * "refused".
+   * Events: "state" (detail: the new state), "position" (detail: characters written),
+   * "written" (the server has ended it), "end" (and all of it is shown), "refused".
    * @param {HTMLElement} element the sheet
    * @param {HTMLElement} next gets the focus if Stop has it when the text ends
    */
@@ -38,7 +43,8 @@ export class Output extends EventTarget {
     this.#part = (name) => element.querySelector(`[data-${name}]`);
     const bars = [this.#part("bar"), this.#part("unknown")];
     this.#follow = new Follow(this.#part("caret"), bars, this.#part("jump"));
-    this.#reveal = new Reveal(this.#part("text"), () => this.#follow.grown());
+    this.#reveal = new Reveal(this.#part("text"), () => this.#grown());
+    this.#pace = new PaceBar(this.#part, this.#reveal, () => this.#paceChanged());
     this.#part("stop").addEventListener("click", (event) => this.#stopClicked(event));
     document.addEventListener("keydown", (event) => this.#stopPressed(event));
   }
@@ -52,6 +58,8 @@ export class Output extends EventTarget {
   listen(path, { position = 0, length, state = "queued", asked = false }) {
     this.close();
     Object.assign(this.#element.dataset, { frames: 0, length });
+    [this.#atOnce, this.#last, this.#total] = [!asked, "", length];
+    this.#pace.pause(false);
     if (!position) this.#reveal.clear();
     this.#speed.clear();
     this.#part("count").textContent = this.#part("speed").textContent = "";
@@ -63,11 +71,18 @@ export class Output extends EventTarget {
     this.#follow.start(asked);
   }
 
+  /** Show all that has arrived, and return the text without its prompt. */
+  whole() {
+    this.#reveal.flush();
+    return this.#part("text").textContent;
+  }
+
   /** Leave the text to itself. */
   close() {
     this.#stream?.close();
     this.#stream = null;
     this.#reveal.flush();
+    this.#pace.offer(false);
     clearTimeout(this.#waitTimer);
   }
 
@@ -92,9 +107,11 @@ export class Output extends EventTarget {
   }
 
   #snapshot(frame) {
-    this.#element.dataset.length = frame.length;
+    this.#element.dataset.length = this.#total = frame.length;
     this.#setState(frame.state, frame.queue_position, frame.note);
-    this.#reveal.place(frame.text); // at once: it was written before this page came
+    if (this.#atOnce || !this.#reveal.paced) this.#reveal.place(frame.text);
+    else this.#reveal.add(frame.text); // the reader has asked for it, and has not seen it yet
+    this.#atOnce = false;
     this.#setPosition(frame.offset + Array.from(frame.text).length);
     showUnknown(this.#part("unknown"), frame.unknown_characters);
   }
@@ -110,6 +127,12 @@ export class Output extends EventTarget {
 
   async #ended(frame) {
     const stream = this.#stream;
+    this.#last = frame.state;
+    this.#total = frame.length;
+    this.#reveal.end();
+    this.#part("stop").setAttribute("aria-disabled", true); // nothing is left to stop
+    this.dispatchEvent(new CustomEvent("written"));
+    if (this.#reveal.paced && this.#reveal.waiting) this.#paceChanged();
     await this.#reveal.shown();
     if (stream !== this.#stream) return;
     this.#part("count").textContent = "";
@@ -130,7 +153,7 @@ export class Output extends EventTarget {
   #over(how) {
     this.#element.dataset.socket = "ended";
     this.dispatchEvent(new CustomEvent(how));
-    if (this.#stopHadFocus) this.#next.focus({ preventScroll: true });
+    if (this.#hadFocus) this.#next.focus({ preventScroll: true });
     this.#follow.finish(this.#element);
   }
 
@@ -142,12 +165,13 @@ export class Output extends EventTarget {
 
   #stopPressed(event) {
     if (!meansStop(event)) return;
-    if (!this.#stream || !RUNNING.includes(this.#element.dataset.state)) return;
-    this.#stop();
+    if (this.#stream && RUNNING.includes(this.#element.dataset.state)) this.#stop();
   }
 
   #stop() {
+    if (this.#last) return;
     this.#setStopping(true);
+    this.#pace.pause(false);
     this.#stream.cancel();
     this.#say(sentences.STOPPING);
   }
@@ -161,13 +185,14 @@ export class Output extends EventTarget {
     const running = RUNNING.includes(state);
     const stop = this.#part("stop");
     const changed = this.#element.dataset.state !== state;
-    if (running) this.#stopHadFocus = false;
-    else this.#stopHadFocus ||= document.activeElement === stop;
+    if (running) this.#hadFocus = false;
+    else this.#hadFocus ||= [stop, ...this.#pace.buttons].includes(document.activeElement);
     this.#element.dataset.state = state;
     this.#place = place;
     this.#note = note;
     stop.hidden = this.#part("progress").hidden = !running;
     this.#part("after").hidden = running;
+    this.#pace.offer(state === "running");
     this.#sayState(state);
     if (changed) this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
@@ -175,26 +200,46 @@ export class Output extends EventTarget {
   #sayState(state) {
     clearTimeout(this.#waitTimer);
     if (!RUNNING.includes(state)) return;
-    const sentence = sentences.underWay({ state, note: this.#note, stopping: this.#stopping });
+    const [note, stopping, ended] = [this.#note, this.#stopping, this.#last];
+    const { paused } = this.#reveal;
+    const sentence = sentences.underWay({ state, note, stopping, paused, ended });
     if (sentence) return this.#say(sentence);
     const sayWaiting = () => this.#say(sentences.waiting(this.#place));
     this.#waitTimer = setTimeout(sayWaiting, WAITING_IS_WORTH_SAYING);
   }
 
   #setPosition(position) {
-    const progress = this.#part("progress");
-    const { length } = this.#element.dataset;
     this.#element.dataset.offset = position;
-    progress.max = length;
-    progress.value = position;
-    this.#part("count").textContent = position ? sentences.written(position, length) : "";
+    this.#showProgress();
     this.dispatchEvent(new CustomEvent("position", { detail: position }));
+  }
+
+  #grown() {
+    this.#follow.grown();
+    if (this.#reveal.paced) this.#showProgress();
+  }
+
+  /** The reader has changed how the text is shown, or it is written and not all shown. */
+  #paceChanged() {
+    this.#sayState(this.#element.dataset.state);
+    this.#showProgress();
+  }
+
+  /** Say how much is shown. Without a pace that is soon all there is. */
+  #showProgress() {
+    const progress = this.#part("progress");
+    const position = Number(this.#element.dataset.offset);
+    const { paced, waiting } = this.#reveal;
+    const shown = paced ? position - waiting : position;
+    const count = paced ? sentences.showing : sentences.written;
+    [progress.max, progress.value] = [this.#total, shown];
+    this.#part("count").textContent = position ? count(shown, this.#total) : "";
   }
 
   #measure() {
     const speed = this.#speed.at(Number(this.#element.dataset.offset), performance.now());
-    const sentence = speed === null ? "" : `, ${sentences.grouped(Math.round(speed))} a second`;
-    this.#part("speed").textContent = sentence;
+    const { paced } = this.#reveal;
+    this.#part("speed").textContent = speed === null ? "" : sentences.speed(speed, paced);
   }
 
   #say(sentence) {

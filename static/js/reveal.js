@@ -1,4 +1,4 @@
-// Shows characters evenly although they arrive in handfuls.
+// Shows characters at the reader's pace although they arrive in handfuls.
 
 import { Backlog } from "./backlog.js";
 
@@ -8,6 +8,8 @@ export class Reveal {
   #element;
   #node = document.createTextNode("");
   #backlog = new Backlog();
+  #rate = Infinity;
+  #paused = false;
   #frame = 0;
   #last = 0;
   #whenShown = [];
@@ -21,7 +23,32 @@ export class Reveal {
     this.#element = element;
     element.append(this.#node);
     this.#onGrow = onGrow;
-    document.addEventListener("visibilitychange", () => document.hidden && this.flush());
+    document.addEventListener("visibilitychange", () => this.#unseen() && this.flush());
+  }
+
+  /** Characters a second; Infinity shows them as they come, evenly. */
+  set rate(rate) {
+    this.#rate = rate;
+    this.#resume();
+  }
+
+  get paused() {
+    return this.#paused;
+  }
+
+  set paused(paused) {
+    this.#paused = paused;
+    this.#resume();
+  }
+
+  /** Whether the text may be shown much later than it arrives. */
+  get paced() {
+    return this.#paused || this.#rate !== Infinity;
+  }
+
+  /** How many code points have arrived and are not shown. */
+  get waiting() {
+    return this.#backlog.length;
   }
 
   /** Begin with an empty sheet. */
@@ -37,23 +64,32 @@ export class Reveal {
     this.#show(text);
   }
 
-  /** Show a text character by character; at once on a hidden page or with reduced motion. */
+  /**
+   * Show a text at the pace: by characters, or by sentences with reduced motion. What a hidden page
+   * does not show is there when the reader comes back, as far as the pace has come by then.
+   */
   add(text) {
     if (!text) return;
-    if (still.matches || document.hidden) return this.place(text);
+    if (this.#unseen()) return this.place(text);
     this.#backlog.add(text, performance.now());
-    if (!this.#frame) {
-      this.#last = performance.now();
-      this.#frame = requestAnimationFrame(this.#step);
-    }
+    this.#run();
+  }
+
+  /** Nothing more comes. */
+  end() {
+    this.#backlog.end();
+  }
+
+  /** Show one more character or sentence. */
+  step() {
+    this.#show(this.#backlog.takeOne(performance.now(), still.matches));
+    this.#settle();
   }
 
   /** Show all that waits. */
   flush() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
-    if (this.#backlog.length) this.#show(this.#backlog.takeAll());
-    for (const resolve of this.#whenShown.splice(0)) resolve();
+    this.#show(this.#backlog.takeAll());
+    this.#settle();
   }
 
   /** Resolve when nothing waits any more. */
@@ -61,16 +97,51 @@ export class Reveal {
     if (this.#backlog.length) await new Promise((resolve) => this.#whenShown.push(resolve));
   }
 
+  /** Whether nobody sees how the text comes, and no pace says how far it should be. */
+  #unseen() {
+    return document.hidden && !this.paced;
+  }
+
+  /** Go on from now, or stand still. */
+  #resume() {
+    this.#backlog.resume(performance.now());
+    this.#halt();
+    this.#run();
+  }
+
+  #halt() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+  }
+
+  #run() {
+    if (this.#frame || this.#paused || !this.#backlog.length) return;
+    this.#last = performance.now();
+    this.#frame = requestAnimationFrame(this.#step);
+  }
+
   #step = (now) => {
-    const elapsed = now - this.#last;
+    this.#show(this.#due(now));
     this.#last = now;
-    this.#show(this.#backlog.takeDue(now, elapsed));
     if (this.#backlog.length) this.#frame = requestAnimationFrame(this.#step);
-    else this.flush();
+    else this.#settle();
   };
 
+  #due(now) {
+    if (still.matches) return this.#backlog.takePaced(now, this.#rate, true);
+    if (this.#rate !== Infinity) return this.#backlog.takePaced(now, this.#rate);
+    return this.#backlog.takeDue(now, now - this.#last);
+  }
+
+  #settle() {
+    if (this.#backlog.length) return;
+    this.#halt();
+    for (const resolve of this.#whenShown.splice(0)) resolve();
+  }
+
   #show(text) {
-    if (text) this.#node.appendData(text);
+    if (!text) return;
+    this.#node.appendData(text);
     this.#onGrow();
   }
 }

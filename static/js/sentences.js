@@ -3,10 +3,12 @@
 import { isolated } from "./isolate.js";
 
 const NOT_YOURS = "This text no longer exists, or it is not yours.";
+const OVER = { done: "Written", cancelled: "Stopped", failed: "Failed" };
 const digits = new Intl.NumberFormat("en-GB"); // as the server groups them
 
 export const RECONNECTING = "Reconnecting…";
 export const STOPPING = "Stopping…";
+export const PAUSED = "Paused";
 export const REFUSED = "The server refused this. Reload the page and try again.";
 export const SENDABLE = "You can send it again now.";
 
@@ -30,11 +32,17 @@ export function waiting(place) {
 
 /**
  * Return the status of a text in progress, or "" for one that only waits.
- * @param {{state: string, note: string, stopping: boolean}} now
- *   `note` is the server's own sentence, `stopping` says that the reader has pressed Stop
+ * @param {object} now
+ * @param {string} now.state
+ * @param {string} now.note the server's own sentence
+ * @param {boolean} now.stopping whether the reader has pressed Stop
+ * @param {boolean} now.paused whether the reader has paused what is shown
+ * @param {string} now.ended the last state of a text that is written and not all shown, else ""
  */
-export function underWay({ state, note, stopping }) {
-  if (stopping) return STOPPING;
+export function underWay({ state, note, stopping, paused = false, ended: last = "" }) {
+  if (stopping && !last) return STOPPING;
+  if (paused) return PAUSED;
+  if (last) return OVER[last];
   return note || (state === "running" ? "Generating" : "");
 }
 
@@ -84,6 +92,23 @@ export function postFailed(status) {
  */
 export function written(position, length) {
   return `${grouped(position)} of ${grouped(length)}`;
+}
+
+/**
+ * @param {number} shown
+ * @param {number} length
+ */
+export function showing(shown, length) {
+  return `Showing ${written(shown, length)}`;
+}
+
+/**
+ * Return the speed of a text in progress.
+ * @param {number} number characters a second
+ * @param {boolean} paced whether they are shown at another speed
+ */
+export function speed(number, paced) {
+  return `, ${paced ? "written at " : ""}${grouped(Math.round(number))} a second`;
 }
 
 /** @param {number} number characters a second, 0 if unknown */

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.e2e.pages import show_at_once
 from tests.stack import Stack
 
 HERE = Path(__file__).parent
@@ -62,6 +63,7 @@ def context(browser: Browser, stack: Stack, problems: list[str]) -> Iterator[Bro
     """A visitor's browser with its own cookies, watched for errors and foreign requests."""
     with browser.new_context(base_url=stack.base_url, reduced_motion="no-preference") as fresh:
         fresh.set_default_timeout(15_000)
+        show_at_once(fresh)
         fresh.on("request", lambda request: _foreign(request.url, stack, problems))
         fresh.on("console", lambda message: _severe(message, problems))
         fresh.on("weberror", lambda error: problems.append(f"uncaught: {error.error}"))

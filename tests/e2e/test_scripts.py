@@ -17,7 +17,7 @@ from ml.engine.step import OnnxStep
 from ml.engine.stream import Request
 from ml.sampling import Sampling
 from ml.versions.version import Version, read_step_graph
-from tests.e2e.pages import exported, prompt_field, send, shown_text, wait_for_end
+from tests.e2e.pages import exported, prompt_field, send, show_at_once, shown_text, wait_for_end
 from tests.ml.scripts import SCRIPTS, train_version, write_script
 from tests.stack import EVERYTHING, Stack, wait_until
 
@@ -79,6 +79,7 @@ def test_texts_in_four_scripts(
     number = register(stack, version)
     step = OnnxStep(read_step_graph(version), version.model, rows=1, threads=1)
     with browser.new_context(base_url=stack.base_url) as context:
+        show_at_once(context)
         page = context.new_page()
         frames: list[dict[str, Any]] = []
         page.on(

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.pages import output, prompt_field, send, shown_text, wait_for_end, wait_for_frames
+from tests.e2e.pages import (
+    output,
+    prompt_field,
+    send,
+    show_at_once,
+    shown_text,
+    wait_for_end,
+    wait_for_frames,
+)
 from tests.stack import HOST, Stack
 
 BASE = "/charrnn"
@@ -95,6 +103,7 @@ def visitor(browser: Browser, site: str) -> Iterator[Page]:
     """A tab that must request nothing outside the path."""
     strays: list[str] = []
     with browser.new_context() as context:
+        show_at_once(context)
         context.set_default_timeout(15_000)
         page = context.new_page()
         page.on(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.pages import begin, sign_up, wait_for_end
+from tests.e2e.pages import begin, show_at_once, sign_up, wait_for_end
 from tests.stack import Stack
 
 
@@ -15,6 +15,7 @@ def test_what_one_copy_does_leaves_the_other_alone(
 ) -> None:
     other = make_stack("redis", "web", SECRET_KEY="of the other copy, as each makes its own")
     with browser.new_context(base_url=stack.base_url) as context:
+        show_at_once(context)
         page, elsewhere = context.new_page(), context.new_page()
         begin(page, "Kept beside another copy", length=30)
         wait_for_end(page)

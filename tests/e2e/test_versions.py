@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from generator.operations import addresses
-from tests.e2e.pages import prompt_field, send
+from tests.e2e.pages import prompt_field, send, show_at_once
 from tests.stack import EVERYTHING, HOST, Stack
 
 CANNOT = "The model's files cannot be fetched right now"
@@ -23,6 +23,7 @@ def test_a_registry_that_is_away_is_reported_in_plain_words(
     other = stack.rows("SELECT version, digest FROM generator_modelversion WHERE NOT is_live")[0]
     shutil.rmtree(data_dir / "versions" / other["digest"])
     with browser.new_context(base_url=stack.base_url) as context:
+        show_at_once(context)
         page = context.new_page()
         page.goto("/")
         prompt_field(page).fill("It was a dark")

@@ -120,6 +120,7 @@ def test_stop(plain: Page) -> None:
     plain.get_by_label("Length", exact=True).fill("5000")
     with plain.expect_navigation():
         send(plain)
+    expect(plain.get_by_label("Pace")).to_be_hidden()
     stop = plain.get_by_role("button", name="Stop")
     if stop.count():  # else the text has ended already
         with plain.expect_navigation():

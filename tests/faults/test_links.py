@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.e2e.conftest import QUIET
-from tests.e2e.pages import begin, exported, output, shown_text, wait_for_end
+from tests.e2e.pages import begin, exported, output, show_at_once, shown_text, wait_for_end
 from tests.faults.harness import LONGEST, PROMPT, SEEDS, TEMPERATURE, Load, References, Result
 from tests.proxy import Proxy
 from tests.stack import Stack, wait_until
@@ -54,6 +54,7 @@ def context(both: Stack) -> Iterator[BrowserContext]:
         with browser.new_context(base_url=both.base_url) as context:
             context.set_default_timeout(60_000)
             context.add_init_script(WATCH)
+            show_at_once(context)
             yield context
         browser.close()
 

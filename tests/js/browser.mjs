@@ -111,6 +111,7 @@ export async function settled() {
 
 export const clock = new Clock();
 export const page = new EventTarget();
+export const stored = new Map(); // what localStorage holds
 export const motion = { matches: false }; // whether the reader prefers reduced motion
 
 define("setTimeout", (run, delay) => clock.plan(run, delay));
@@ -120,6 +121,10 @@ define("cancelAnimationFrame", (id) => clock.cancel(id));
 define("performance", { now: () => clock.now });
 for (const name of ["addEventListener", "removeEventListener"]) define(name, page[name].bind(page));
 define("location", new URL("https://example.org/generations/1/"));
+define("localStorage", {
+  getItem: (key) => stored.get(key) ?? null,
+  setItem: (key, value) => stored.set(key, value),
+});
 define("navigator", { platform: "Linux" });
 define("matchMedia", () => motion);
 define("crypto", webcrypto);

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 
-import { FakeElement, clock, define, happening, settled } from "./browser.mjs";
+import { FakeElement, clock, define, happening, settled, stored } from "./browser.mjs";
 import { FakeSocket, chars, end, snapshot } from "./socket.mjs";
 
 import { Output } from "../../static/js/output.js";
 
 const PARTS = [
-  "after", "bar", "caret", "count", "jump", "progress", "speed", "status", "stop", "text",
-  "unknown",
+  "after", "bar", "caret", "count", "jump", "pace", "pace-buttons", "pause", "progress",
+  "show-all", "speed", "status", "step", "stop", "text", "unknown",
 ];
 let sheet;
 let part;
@@ -22,16 +22,22 @@ define("scrollBy", () => {});
 FakeElement.prototype.getBoundingClientRect = () => ({ top: 0, bottom: 0 }); // all in view
 
 beforeEach(() => {
+  stored.set("pace", "instant");
+  document.activeElement = null;
+  listen({ asked: true });
+});
+
+/** Show a text on a page that has just been loaded. */
+function listen(given) {
   output?.close();
   const parts = PARTS.map((name) => [`[data-${name}]`, new FakeElement()]);
   sheet = new FakeElement({ parts: Object.fromEntries(parts) });
   part = (name) => sheet.querySelector(`[data-${name}]`);
   part("unknown").parts["[data-unknown-list]"] = new FakeElement();
   next = new FakeElement();
-  document.activeElement = null;
   output = new Output(sheet, next);
-  output.listen("/ws/generations/1/", { length: 100, asked: true });
-});
+  output.listen("/ws/generations/1/", { length: 100, ...given });
+}
 
 const status = () => part("status").textContent;
 const text = () => part("text").children[0].data;
@@ -123,6 +129,130 @@ describe("the status", () => {
     assert.equal(status(), "This text no longer exists, or it is not yours.");
     assert.equal(sheet.dataset.socket, "ended");
     assert.equal(part("stop").hidden, true);
+  });
+});
+
+describe("at a reader's pace", () => {
+  let written;
+
+  beforeEach(() => {
+    stored.set("pace", "60");
+    listen({ asked: true });
+    written = 0;
+    output.addEventListener("written", () => written++);
+  });
+
+  test("what the server says about a text waits until it is shown", async () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    receive(end(40));
+    await settled();
+    assert.equal(written, 1);
+    assert.equal(status(), "Written");
+    assert.equal(sheet.dataset.state, "running");
+    assert.equal(part("stop").getAttribute("aria-disabled"), "true");
+    clock.pass(500);
+    assert.equal(part("count").textContent, `Showing ${text().length} of 40`);
+    assert.ok(text().length >= 28 && text().length <= 31, text());
+    assert.equal(part("progress").value, text().length);
+    clock.pass(500);
+    await settled();
+    assert.equal(status(), "Done, 40 characters");
+    assert.equal(part("count").textContent, "");
+    assert.equal(part("pace-buttons").hidden, true);
+  });
+
+  test("a text asked for begins at its first character, one opened later is there", () => {
+    receive(snapshot("a".repeat(30)));
+    clock.pass(32);
+    assert.ok(text().length < 5);
+    listen({ asked: false });
+    receive(snapshot("a".repeat(30)));
+    assert.equal(text().length, 30);
+    FakeSocket.last.end(1006);
+    clock.pass(300);
+    receive(snapshot("b".repeat(30), 30)); // it went on while the line was broken
+    clock.pass(32);
+    assert.ok(text().length < 35);
+  });
+
+  test("what has come is confirmed, shown or not", () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(1000)));
+    assert.deepEqual(FakeSocket.last.sent, [{ type: "ack", offset: 1000 }]);
+    assert.equal(text(), "");
+  });
+
+  test("Escape stops the writing, ends a pause, and what was written is still shown", async () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    press({ key: " " });
+    press({ key: "Escape" });
+    assert.equal(status(), "Stopping…");
+    receive(end(40, { state: "cancelled" }));
+    await settled();
+    assert.equal(status(), "Stopped");
+    press({ key: "Escape" }); // nothing is left to stop
+    assert.deepEqual(FakeSocket.last.sent, [{ type: "cancel" }]);
+    clock.pass(1_000);
+    await settled();
+    assert.equal(status(), "Stopped after 40 characters");
+    assert.equal(text().length, 40);
+  });
+
+  test("a pause holds the text, a step shows one character, and the space bar goes on", () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    press({ key: "ArrowRight" }); // not paused
+    clock.pass(16);
+    press({ key: " " });
+    const before = text().length;
+    assert.equal(status(), "Paused");
+    assert.equal(part("pause").getAttribute("aria-pressed"), "true");
+    clock.pass(1_000);
+    assert.equal(text().length, before);
+    press({ key: "ArrowRight" });
+    press({ key: "ArrowRight", repeat: true });
+    assert.equal(text().length, before + 2);
+    press({ key: " " });
+    assert.equal(status(), "Generating");
+    clock.pass(2_000);
+    assert.equal(text().length, 40);
+  });
+
+  test("End shows all there is, and the buttons do what the keys do", () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    part("pause").dispatchEvent(happening("click"));
+    part("step").dispatchEvent(happening("click"));
+    assert.equal(text().length, 1);
+    press({ key: "End" });
+    assert.equal(text().length, 40);
+    receive(chars(40, "b".repeat(20)));
+    part("show-all").dispatchEvent(happening("click"));
+    assert.equal(text().length, 60);
+    assert.equal(status(), "Paused");
+  });
+
+  test("a changed pace holds at once, and on later pages", () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    part("pace").value = "instant";
+    part("pace").dispatchEvent(happening("input"));
+    assert.equal(stored.get("pace"), "instant");
+    clock.pass(300);
+    assert.equal(text().length, 40);
+  });
+
+  test("the focus goes on when the buttons go", async () => {
+    receive(snapshot(""));
+    receive(chars(0, "a".repeat(40)));
+    receive(end(40));
+    await settled();
+    part("show-all").focus();
+    press({ key: "End" });
+    await settled();
+    assert.equal(document.activeElement, next);
   });
 });
 

@@ -1,14 +1,16 @@
-// The small modules of the pages: counter, times, speed, shortcut, active, copy.
+// The small modules of the pages: counter, times, speed, shortcut, pace, active, copy.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { beforeEach, describe, test } from "node:test";
 
-import { FakeElement, clock, define, happening, settled } from "./browser.mjs";
+import { FakeElement, clock, define, happening, settled, stored } from "./browser.mjs";
 
 import { Active } from "../../static/js/active.js";
 import { copyButtons } from "../../static/js/copy.js";
 import { countCharacters } from "../../static/js/counter.js";
-import { submitOnShortcut } from "../../static/js/shortcut.js";
+import { PACES, rateOf, remember, remembered } from "../../static/js/pace.js";
+import { meansPace, submitOnShortcut } from "../../static/js/shortcut.js";
 import { Speed } from "../../static/js/speed.js";
 import { relative } from "../../static/js/times.js";
 
@@ -84,6 +86,67 @@ describe("the shortcut", () => {
   test("sends once, and nothing while characters are composed", () => {
     assert.equal(sends({ key: "Enter", ctrlKey: true, repeat: true }), false);
     assert.equal(sends({ key: "Enter", ctrlKey: true, isComposing: true }), false);
+  });
+});
+
+describe("the keys of the pace", () => {
+  const inside = (...selectors) => ({
+    closest: (wanted) => wanted.split(", ").some((one) => selectors.includes(one)) || null,
+  });
+  const means = (key, target = inside(), given = {}) =>
+    meansPace({ key, target, ...given });
+
+  test("are the space bar, the right arrow and End", () => {
+    assert.deepEqual([" ", "ArrowRight", "End"].map((key) => means(key)),
+      ["pause", "step", "show-all"]);
+    assert.equal(means("a"), "");
+    assert.equal(means(" ", document), "pause"); // it has no `closest` that finds anything
+  });
+
+  test("belong to a field that has the focus, the space bar also to a button", () => {
+    for (const field of ["input", "select", "textarea", "[contenteditable]"]) {
+      for (const key of [" ", "ArrowRight", "End"]) assert.equal(means(key, inside(field)), "");
+    }
+    assert.equal(means(" ", inside("button")), "");
+    assert.equal(means(" ", inside("summary")), "");
+    assert.equal(means("ArrowRight", inside("button")), "step");
+  });
+
+  test("mean nothing with another key, or where something else has used them", () => {
+    for (const other of ["ctrlKey", "altKey", "metaKey", "shiftKey", "isComposing",
+      "defaultPrevented"]) assert.equal(means("End", inside(), { [other]: true }), "");
+    assert.equal(means(" ", inside(), { repeat: true }), "");
+    assert.equal(means("ArrowRight", inside(), { repeat: true }), "step");
+  });
+});
+
+describe("the pace", () => {
+  test("is 60 characters a second, until the reader chooses another", () => {
+    stored.clear();
+    assert.equal(rateOf(remembered()), 60);
+    remember("250");
+    assert.equal(rateOf(remembered()), 250);
+    remember("instant");
+    assert.equal(rateOf(remembered()), Infinity);
+  });
+
+  test("that nobody can choose is not used", () => {
+    stored.set("pace", "1e9");
+    assert.equal(remembered(), "60");
+  });
+
+  test("is kept for the page where a browser stores nothing", () => {
+    const storage = globalThis.localStorage;
+    define("localStorage", undefined);
+    remember("15");
+    assert.equal(remembered(), "60");
+    define("localStorage", storage);
+  });
+
+  test("has the steps that the page offers", async () => {
+    const template = new URL("../../templates/generator/_output.html", import.meta.url);
+    const options = (await readFile(template, "utf8")).matchAll(/<option value="(\w+)"/g);
+    assert.deepEqual(Array.from(options, ([, pace]) => pace), PACES);
   });
 });
 

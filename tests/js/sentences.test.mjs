@@ -12,6 +12,9 @@ describe("numbers", () => {
   test("are grouped as the server groups them", () => {
     assert.equal(sentences.characters(12345), "12,345 characters");
     assert.equal(sentences.written(1000, 20000), "1,000 of 20,000");
+    assert.equal(sentences.showing(1000, 20000), "Showing 1,000 of 20,000");
+    assert.equal(sentences.speed(1540.4, false), ", 1,540 a second");
+    assert.equal(sentences.speed(1540.4, true), ", written at 1,540 a second");
   });
 
   test("one character is singular", () => {
@@ -33,6 +36,15 @@ describe("the status", () => {
     assert.equal(now({ note: "Fetching" }), "Fetching");
     assert.equal(now({}), "Generating");
     assert.equal(now({ state: "queued" }), "");
+  });
+
+  test("of a paused or written text says so", () => {
+    assert.equal(now({ paused: true, note: "Fetching" }), "Paused");
+    assert.equal(now({ paused: true, stopping: true }), "Stopping…");
+    assert.equal(now({ ended: "done" }), "Written");
+    assert.equal(now({ ended: "cancelled", stopping: true }), "Stopped");
+    assert.equal(now({ ended: "failed" }), "Failed");
+    assert.equal(now({ ended: "done", paused: true }), "Paused");
   });
 
   test("names the place in the queue where it is known", () => {
