@@ -108,10 +108,11 @@ export class Output extends EventTarget {
 
   #snapshot(frame) {
     this.#element.dataset.length = this.#total = frame.length;
-    this.#setState(frame.state, frame.queue_position, frame.note);
     if (this.#atOnce || !this.#reveal.paced) this.#reveal.place(frame.text);
     else this.#reveal.add(frame.text); // the reader has asked for it, and has not seen it yet
     this.#atOnce = false;
+    const endsLater = this.#reveal.waiting && !RUNNING.includes(frame.state); // on this sheet
+    this.#setState(endsLater ? "running" : frame.state, frame.queue_position, frame.note);
     this.#setPosition(frame.offset + Array.from(frame.text).length);
     showUnknown(this.#part("unknown"), frame.unknown_characters);
   }

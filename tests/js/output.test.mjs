@@ -176,6 +176,17 @@ describe("at a reader's pace", () => {
     assert.ok(text().length < 35);
   });
 
+  test("a text that ended before the page heard of it is shown like any other", async () => {
+    receive(snapshot("a".repeat(30), 0, { state: "done" }));
+    receive(end(30));
+    await settled();
+    assert.equal(status(), "Written");
+    assert.deepEqual([part("pace-buttons").hidden, part("after").hidden], [false, true]);
+    clock.pass(1_000);
+    await settled();
+    assert.equal(status(), "Done, 30 characters");
+  });
+
   test("what has come is confirmed, shown or not", () => {
     receive(snapshot(""));
     receive(chars(0, "a".repeat(1000)));
