@@ -171,7 +171,7 @@ class ContinueForm(SettingsForm):
     def hidden_errors(self) -> str:
         """What is wrong with fields that the page of a text does not show."""
         hidden = ("client_key", "fork_offset", "typed")
-        return " ".join(error for name in hidden for error in self.errors.get(name, ()))
+        return " ".join(str(error) for name in hidden for error in self.errors.get(name, ()))
 
     @property
     def chosen_version(self) -> ModelVersion:

@@ -47,7 +47,7 @@ def test_a_text_is_shown_at_a_pace_that_can_change_and_is_remembered(page: Page)
     expect(page.locator("[data-count]")).to_have_text(re.compile(r"^Showing \d+ of 400$"))
     assert fact(page, "offset") == 400
     assert len(shown_text(page)) < 400
-    expect(page.get_by_role("button", name="Generate again")).to_be_enabled()
+    expect(page.get_by_role("button", name="Continue", exact=True)).to_be_enabled()
     choose(page, "instant")
     wait_for_end(page)
     expect(page.locator("[data-status]")).to_have_text("Done, 400 characters")
@@ -85,7 +85,7 @@ def test_the_space_bar_pauses_an_arrow_steps_and_end_shows_all(page: Page, size:
     page.keyboard.press("End")
     wait_for_end(page)
     assert shown_text(page) == exported(page)["text"]
-    expect(page.get_by_role("button", name="Generate again")).to_be_focused()
+    expect(page.get_by_role("button", name="Continue", exact=True)).to_be_focused()
 
 
 def test_reduced_motion_shows_whole_sentences(page: Page) -> None:
