@@ -34,13 +34,20 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from benchmarks.engine_report import ENGINE, STREAMS, THREADS, Rates, plot, report
+from benchmarks.first_characters import (
+    PROMPT,
+    TEMPERATURE,
+    TOP_K,
+    continuation_ms,
+    first_character_ms,
+    parameters,
+)
 from benchmarks.machine import machine
 from ml.config import ModelConfig
 from ml.engine.engine import Engine, Request
 from ml.engine.sampler import Sampler
 from ml.engine.step import OnnxStep, Step
 from ml.engine.torch_step import TorchStep
-from ml.sampling import Sampling
 from ml.training.model import CharRNN
 from ml.versions.graph import build_fp32_graph
 from ml.versions.load import load_step, start_engine
@@ -48,9 +55,6 @@ from ml.versions.version import Version, read_version
 from ml.versions.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
-TOP_K = 40
-TEMPERATURE = 0.8
-PROMPT = "It was a dark and stormy night"  # 30 characters, read before the first is sampled
 
 
 def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> float:
@@ -70,11 +74,6 @@ def loop_rate(model: CharRNN, symbols: int, threads: int, seconds: float) -> flo
             index = int(np.random.choice(candidates.numpy().squeeze(), p=weights / weights.sum()))
             count += 1
     return count / elapsed
-
-
-def parameters(length: int, seed: int) -> Sampling:
-    """Return the sampling parameters of every text here."""
-    return Sampling(length=length, seed=seed, temperature=TEMPERATURE, top_k=TOP_K)
 
 
 def step_rate(step: Step, streams: int, symbols: int, seconds: float) -> tuple[float, float]:
@@ -102,22 +101,6 @@ def engine_rate(engine: Engine, streams: int, seconds: float) -> float:
     for stream in running:
         stream.wait()
     return streams * length / (time.perf_counter() - begin)
-
-
-def first_character_ms(engine: Engine, tries: int) -> list[float]:
-    """Return the sorted milliseconds to the first character of a stream while 63 others run."""
-    others = [engine.submit(Request("", parameters(10**8, seed))) for seed in range(63)]
-    times = []
-    for seed in range(tries):
-        stream = engine.submit(Request(PROMPT, parameters(5, seed)))
-        stream.wait()
-        if stream.first_character_at is not None:
-            times.append(1000 * (stream.first_character_at - stream.submitted_at))
-    for stream in others:
-        stream.cancel()
-    for stream in others:
-        stream.wait()
-    return sorted(times)
 
 
 def machine_limits(model: ModelConfig, seconds: float) -> dict[str, float]:
@@ -270,6 +253,7 @@ def main() -> None:
     times = first_character_ms(bench.engines[max(THREADS)], 20 if arguments.quick else 200)
     for engine in bench.engines.values():
         engine.close()
+    continuation = continuation_ms(bench.version, 5 if arguments.quick else 20)
     rss, idle = serving_process(version)
     rates = bench.medians()
     result = {
@@ -278,6 +262,7 @@ def main() -> None:
         "rss_mb": rss,
         "idle_cpu_percent": idle,
         "first_character_ms": {"p50": median(times), "p99": times[int(0.99 * (len(times) - 1))]},
+        "continuation_ms": continuation,
         "limits": machine_limits(version.model, seconds),
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),

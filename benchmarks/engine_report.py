@@ -19,11 +19,15 @@ def report(rates: Rates, result: dict[str, Any]) -> str:
         cells = "".join(f"{rates[name].get(key, float('nan')):12,.0f}" for name in rates)
         lines.append(f"{key:>12}{cells}{rates[ENGINE][key] / loop:13.0f}x".replace("nan", "  -"))
     limits, first = result["limits"], result["first_character_ms"]
+    go_on = result["continuation_ms"]
     many, one = limits["fp32_many_streams_limit"], limits["fp32_one_stream_limit"]
     lines += [
         f"sampling: {100 * result['sampling_share']:.0f} % of a step of 64 streams",
         f"first character of a new stream while 63 run: p50 {first['p50']:.1f} ms, "
         f"p99 {first['p99']:.1f} ms (prompt of {result['prompt_length']} characters)",
+        f"first character of a continuation of {go_on['length']:,} characters: with a kept state "
+        f"{go_on['from_end']:.1f} ms at the end, {go_on['from_cut']:.1f} ms at a cut; "
+        f"without {go_on['read_again']:,.0f} ms",
         f"limits of this machine in fp32: sgemm {limits['sgemm_gflops']:.0f} GFLOP/s = "
         f"{many:,.0f} char/s, the engine reaches {100 * rates[ENGINE]['64x2'] / many:.0f} %; "
         f"bandwidth {limits['bandwidth_gb_per_s']:.0f} GB/s = {one:,.0f} char/s for one stream, "

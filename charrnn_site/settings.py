@@ -267,6 +267,7 @@ ENGINE_STEP = env.choice("ENGINE_STEP", "onnx", ("onnx", "torch"))
 ENGINE_THREADS = env.integer("ENGINE_THREADS", 2, minimum=1, maximum=256)
 # Each stream is a thread of a worker.
 ENGINE_MAX_STREAMS = env.integer("ENGINE_MAX_STREAMS", 64, minimum=1, maximum=4_096)
+ENGINE_STATES_MB = env.integer("ENGINE_STATES_MB", 64, minimum=0)  # for each version; 0: none
 ENGINE_VERSIONS_LOADED = env.integer("ENGINE_VERSIONS_LOADED", 3, minimum=1)
 
 # Logging

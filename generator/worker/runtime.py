@@ -58,6 +58,7 @@ class Runtime:
                 max_streams=settings.ENGINE_MAX_STREAMS,
                 threads=settings.ENGINE_THREADS,
                 step=settings.ENGINE_STEP,
+                state_bytes=1_000_000 * settings.ENGINE_STATES_MB,
                 on_death=self._end_process,
             ),
             size=settings.ENGINE_VERSIONS_LOADED,

@@ -3,19 +3,24 @@
 The rows in use stay next to each other. The first `_decoding` of them sample a character in each
 step; the others still read their prompt. They read one character in each step of the whole batch,
 and more in extra steps of their own, because a prompt of 30 characters would otherwise wait for 30
-steps of all rows. Not thread-safe.
+steps of all rows.
+
+A row begins at the longest kept state of what it is to read. States are kept where a row passes a
+mark, where its prompt ends and where it leaves. Not thread-safe.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.engine.sampler import Sampler
+from ml.engine.states import States, Trail
 from ml.engine.step import Step
 from ml.engine.stream import FinishReason, Stream
 from ml.vocabulary import Ids, Vocabulary
@@ -30,7 +35,7 @@ PREFILL_ROWS = (
 class Batch:
     """The rows of one step and the streams in them."""
 
-    def __init__(self, step: Step, vocabulary: Vocabulary, rows: int) -> None:
+    def __init__(self, step: Step, vocabulary: Vocabulary, rows: int, states: States) -> None:
         self.rows = rows
         self.streams: list[Stream] = []  # by row
         self._decoding = 0
@@ -39,6 +44,10 @@ class Batch:
         self._vocabulary = vocabulary
         self._sampler = Sampler(rows, len(vocabulary))
         self._prefixes: list[Ids] = []  # by row: ids still to be read
+        self._states = states
+        self._trails: list[Trail] = []  # by row
+        self._clock = 0  # steps of the whole batch
+        self._due = 0  # the first step at which a decoding row may pass a mark
 
     def join(self, stream: Stream) -> None:
         """Put `stream` into a free row, of which there must be one.
@@ -51,17 +60,31 @@ class Batch:
         request = stream.request
         row = len(self.streams)
         self._sampler.set(row, request.sampling, len(request.text))
-        self._step.reset(row)
-        self._prefixes.append(request.prefix(self._vocabulary))
+        ids = request.prefix(self._vocabulary)
+        trail = Trail(ids, self._states.interval)
+        self._prefixes.append(ids[self._start(row, trail) :])
+        self._trails.append(trail)
         self.streams.append(stream)
         self._promote(row)
+
+    def _start(self, row: int, trail: Trail) -> int:
+        """Give `row` the longest kept state, or zero; return how many ids that has read."""
+        kept = self._states.longest(trail)
+        if kept is None:
+            self._step.reset(row)
+            return 0
+        count, state = kept
+        self._step.load(row, state)
+        return count
 
     def leave(
         self, streams: Iterable[Stream], reason: FinishReason, error: str | None = None
     ) -> None:
         """Finish `streams` and free their rows."""
         for stream in list(streams):
-            self._remove(self.streams.index(stream))
+            row = self.streams.index(stream)
+            self._keep(row)
+            self._remove(row)
             stream.finish(reason, error)
 
     def advance(self) -> None:
@@ -71,9 +94,13 @@ class Batch:
             self._read(PREFILL_ROWS // reading)
             self._feed_reading()
         logits = self._step.run(0, len(self.streams))
+        self._clock += 1
+        if self._clock >= self._due:
+            self._keep_decoding()
         decoding = self._decoding  # rows promoted below sample in the next step only
         ended = self._sample(logits[:decoding]) if decoding else []
         if reading:
+            self._keep_reading()
             self._promote_ready()
         for stream, reason, error in ended:
             self.leave([stream], reason, error)
@@ -104,6 +131,7 @@ class Batch:
         for _ in range(steps):
             self._feed_reading()
             self._step.run(first, len(self.streams))
+            self._keep_reading()
         self._promote_ready()
 
     def _feed_reading(self) -> None:
@@ -120,9 +148,47 @@ class Batch:
         """Let `row` decode if it has one character left to read: what follows that is sampled."""
         prefix = self._prefixes[row]
         if len(prefix) == 1:
+            self._keep(row)
+            trail = self._trails[row]
+            trail.begun = self._clock - (trail.given - 1)
+            self._due = min(self._due, trail.next_mark(self._clock))
             self._step.ids[row] = prefix[0]
             self._swap(row, self._decoding)
             self._decoding += 1
+
+    def _read_by(self, row: int) -> int:
+        """Return how many ids led to the state of `row`."""
+        trail = self._trails[row]
+        if row < self._decoding:
+            return self._clock - trail.begun
+        return trail.given - len(self._prefixes[row])
+
+    def _keep(self, row: int) -> None:
+        """Keep the state of `row` for streams to come."""
+        if not self._states.limit:
+            return
+        trail, count = self._trails[row], self._read_by(row)
+        if count > len(trail):
+            sampled = self.streams[row].sampled(len(trail) - trail.given, count - trail.given)
+            trail.extend(self._vocabulary.encode(sampled))
+        self._states.keep(trail, count, partial(self._step.save, row))
+
+    def _keep_reading(self) -> None:
+        """Keep the states of the reading rows that are at a mark."""
+        for row in range(self._decoding, len(self.streams)):
+            if self._read_by(row) % self._states.interval == 0:
+                self._keep(row)
+
+    def _keep_decoding(self) -> None:
+        """Keep the states of the decoding rows that are at a mark, before they sample on."""
+        for row in range(self._decoding):
+            if self._read_by(row) % self._states.interval == 0:
+                self._keep(row)
+        trails = self._trails[: self._decoding]
+        self._due = min(
+            (trail.next_mark(self._clock) for trail in trails),
+            default=self._clock + self._states.interval,
+        )
 
     def _remove(self, row: int) -> None:
         if row < self._decoding:
@@ -132,12 +198,13 @@ class Batch:
         self._swap(row, len(self.streams) - 1)
         self.streams.pop()
         self._prefixes.pop()
+        self._trails.pop()
 
     def _swap(self, a: int, b: int) -> None:
         if a == b:
             return
         self._step.swap(a, b)
         self._sampler.swap(a, b)
-        columns: tuple[Any, ...] = (self._step.ids, self.streams, self._prefixes)
+        columns: tuple[Any, ...] = (self._step.ids, self.streams, self._prefixes, self._trails)
         for column in columns:
             column[a], column[b] = column[b], column[a]

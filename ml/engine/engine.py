@@ -2,9 +2,10 @@
 
 Text is a pure function of the version's digest, the prompt and the sampling parameters. A stream
 starts from the zero state and is fed "\\n", the normalised prompt and, if it is resumed, its text
-so far; character i is sampled with u(seed, i). The sums in the step graph are sums of integers, and
-the sampler's are exact. So neither the other rows nor the number of threads change a bit of a text,
-nor do load, order of arrival, interruptions or the worker.
+so far; or it starts from a kept state that has read the beginning of these. Character i is sampled
+with u(seed, i). The sums in the step graph are sums of integers, and the sampler's are exact. So
+neither the other rows nor the number of threads change a bit of a text, nor do load, order of
+arrival, interruptions or the worker.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from ml.engine.batch import Batch
 from ml.engine.scoring import next_character_probabilities, total_nats
+from ml.engine.states import States
 from ml.engine.step import Step
 from ml.engine.stream import START, Chunk, FinishReason, Request, Stream
 from ml.vocabulary import Vocabulary, normalize
@@ -38,16 +40,18 @@ class Engine:
         vocabulary: Vocabulary,
         *,
         digest: str,
+        states: States,
         on_death: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Start the thread, which from now on drives `step`; `digest` is that of the version.
 
+        Texts go on from `states`, which this engine alone uses.
         If the thread dies of an error, it calls `on_death` and then ends its streams.
         """
         self.vocabulary = vocabulary
         self.digest = digest
         self._step = step
-        self._batch = Batch(step, vocabulary, rows=len(step.ids))
+        self._batch = Batch(step, vocabulary, len(step.ids), states)
         self._on_death = on_death
         self._waiting: deque[Stream] = deque()
         self._changed = threading.Condition()

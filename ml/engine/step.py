@@ -44,6 +44,12 @@ class Step(Protocol):
     def swap(self, a: int, b: int) -> None:
         """Exchange the states of two rows (not their ids)."""
 
+    def save(self, row: int) -> bytes:
+        """Return an exact copy of the state of `row`."""
+
+    def load(self, row: int, state: bytes) -> None:
+        """Set the state of `row` to one that `save` returned, of whichever row."""
+
     def fork(self, rows: int) -> Step:
         """Return a step for `rows` rows that shares the weights but not the states.
 
@@ -110,6 +116,17 @@ class OnnxStep:
         """Exchange the states of two rows (not their ids)."""
         for state in self._states.values():
             state[[a, b]] = state[[b, a]]
+
+    def save(self, row: int) -> bytes:
+        """Return an exact copy of the state of `row`."""
+        return b"".join(state[row].tobytes() for state in self._states.values())
+
+    def load(self, row: int, state: bytes) -> None:
+        """Set the state of `row` to one that `save` returned, of whichever row."""
+        offset = 0
+        for own in self._states.values():
+            own[row] = np.frombuffer(state, own.dtype, self._model.hidden_size, offset)
+            offset += own[row].nbytes
 
     def fork(self, rows: int) -> OnnxStep:
         """Return a step for `rows` rows with its own states, on the same sessions.

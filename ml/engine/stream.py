@@ -207,6 +207,10 @@ class Stream:
             self.first_character_at = time.monotonic()
         return FinishReason.LENGTH if length >= self.request.sampling.length else None
 
+    def sampled(self, start: int, stop: int) -> str:
+        """Return characters that this stream sampled, those that are not visible included."""
+        return "".join(self._characters[start:stop])
+
     def finish(self, reason: FinishReason, error: str | None = None) -> None:
         """End the stream and wake the threads that wait for it."""
         self.reason = reason

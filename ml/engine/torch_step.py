@@ -82,6 +82,18 @@ class TorchStep:
         for state in (self._hidden, self._cell):
             _exchange(state, a, b)
 
+    def save(self, row: int) -> bytes:
+        """Return an exact copy of the state of `row`."""
+        state = torch.stack((self._hidden[:, row], self._cell[:, row]))
+        return state.cpu().numpy().tobytes()
+
+    def load(self, row: int, state: bytes) -> None:
+        """Set the state of `row` to one that `save` returned, of whichever row."""
+        shape = (2, self._model.num_layers, self._model.hidden_size)
+        hidden, cell = torch.tensor(np.frombuffer(state, np.float32).reshape(shape))
+        self._hidden[:, row] = hidden
+        self._cell[:, row] = cell
+
     def fork(self, rows: int) -> TorchStep:
         """Return a step for `rows` rows that shares the weights but not the states."""
         step = TorchStep.__new__(TorchStep)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ml.engine.engine import Engine
+from ml.engine.states import STATE_BYTES, States
 from ml.engine.step import OnnxStep, Step, StepError
 from ml.engine.stream import Request
 from ml.sampling import Sampling
@@ -42,11 +43,21 @@ def start_engine(
     max_streams: int = 64,
     threads: int = 2,
     step: str = "onnx",
+    state_bytes: int = STATE_BYTES,
     on_death: Callable[[BaseException], None] | None = None,
 ) -> Engine:
-    """Return a running engine of `version`. Raises VersionError as `load_step` does."""
+    """Return a running engine of `version` that keeps up to `state_bytes` bytes of states.
+
+    Raises VersionError as `load_step` does.
+    """
     loaded = load_step(version, rows=max_streams, threads=threads, step=step)
-    return Engine(loaded, version.vocabulary, digest=version.digest, on_death=on_death)
+    return Engine(
+        loaded,
+        version.vocabulary,
+        digest=version.digest,
+        states=States(state_bytes),
+        on_death=on_death,
+    )
 
 
 def load_engine(
@@ -56,6 +67,7 @@ def load_engine(
     max_streams: int,
     threads: int,
     step: str = "onnx",
+    state_bytes: int = STATE_BYTES,
     on_death: Callable[[BaseException], None] | None = None,
 ) -> Engine:
     """Return a running engine of the version in `folder`, which has passed every check.
@@ -67,7 +79,12 @@ def load_engine(
     if version.digest != digest:
         raise VersionError(f"{folder} holds version {version.digest[:12]}, not {digest[:12]}")
     engine = start_engine(
-        version, max_streams=max_streams, threads=threads, step=step, on_death=on_death
+        version,
+        max_streams=max_streams,
+        threads=threads,
+        step=step,
+        state_bytes=state_bytes,
+        on_death=on_death,
     )
     try:
         check_golden_text(engine, version.golden)
