@@ -1,5 +1,5 @@
-// Characters that have arrived and are not yet shown, and which of them are due. A character here is
-// what a reader takes for one: a letter with its marks, an emoji with its parts.
+// Characters that have arrived and are not yet shown, and which of them are due. A character here
+// is what a reader takes for one: a letter with its marks, an emoji with its parts.
 
 import { sentenceLength } from "./sentence-end.js";
 

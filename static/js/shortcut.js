@@ -1,4 +1,4 @@
-// Keys: Ctrl or Cmd with Enter sends the form, Escape stops a text, three more guide how it is shown.
+// Keys: Ctrl or Cmd with Enter sends the form, Escape stops a text, three more say how it is shown.
 
 const APPLE = /Mac|iPhone|iPad/;
 const PACE_KEYS = { " ": "pause", ArrowRight: "step", End: "show-all" };
