@@ -142,7 +142,7 @@ def test_a_page_that_is_too_old_gets_a_new_token(
 def test_a_page_that_is_too_old_says_so(live: ModelVersion) -> None:
     answer = forger("text/html").post("/generations/", GOOD)
     assert answer.status_code == 403
-    assert "This page was too old" in answer.text
+    assert "This page had become too old" in answer.text
     assert "CSRF_TRUSTED_ORIGINS" not in answer.text
 
 

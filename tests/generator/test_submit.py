@@ -358,6 +358,6 @@ def test_stopping_one_from_the_refused_page_brings_the_desk_back_filled_in(
     assert page.status_code == 200
     assert "Keep &lt;me&gt;</textarea>" in page.text
     assert 'value="77"' in page.text
-    assert "It was stopped." in page.text
+    assert "That text was stopped." in page.text
     assert stop not in page.text
     assert browser.post("/generations/", form).status_code == 302
