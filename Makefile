@@ -5,20 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+WAITING := tests/integration/test_slow_clients.py tests/integration/test_connections.py
 
-.PHONY: run test lint types audit test-js test-unit test-integration test-e2e test-faults-short \
-	test-faults test-tools bench-engine bench-stream bench-training screenshots clean
+.PHONY: run test lint types audit test-js test-unit test-ml test-generator test-integration \
+	test-waiting test-e2e test-faults-short test-faults test-tools bench-engine bench-stream bench-training screenshots clean
 
 run: $(VENV)/installed-run
 	@exec $(BIN)/python manage.py up
 
-# One after the other: the first that fails ends the run.
+# The first that fails ends the run. What nothing beside it can disturb runs two at a time; the rest
+# measures how the product behaves in time, and runs alone.
 test: $(VENV)/installed-test test-tools
-	$(MAKE) lint
-	$(MAKE) types
-	$(MAKE) audit
-	$(MAKE) test-js
-	$(MAKE) test-unit
+	$(MAKE) --jobs=2 --output-sync=target \
+		test-waiting lint types audit test-js test-ml test-generator
 	$(MAKE) test-integration
 	$(MAKE) test-e2e
 	$(MAKE) test-faults-short
@@ -39,11 +38,20 @@ audit: $(VENV)/installed-test
 test-js: test-tools
 	@tools/test-js.sh
 
-test-unit: $(VENV)/installed-test
-	$(PYTEST) tests/ml tests/generator
+test-unit: test-ml test-generator
+
+test-ml: $(VENV)/installed-test
+	$(PYTEST) tests/ml
+
+test-generator: $(VENV)/installed-test
+	$(PYTEST) tests/generator
 
 test-integration: $(VENV)/installed-test test-tools
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration $(addprefix --ignore=,$(WAITING))
+
+# Integration tests that mostly wait for the time-outs of the product.
+test-waiting: $(VENV)/installed-test test-tools
+	$(PYTEST) $(WAITING)
 
 test-e2e: $(VENV)/installed-test test-tools
 	$(PYTEST) tests/e2e
