@@ -5,6 +5,7 @@ Nothing is sent anywhere, because on_commit does not fire in these transactions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -82,3 +83,13 @@ def make_generation(live: ModelVersion, owner: Owner) -> Callable[..., Generatio
         return Generation.objects.create(**values)
 
     return make
+
+
+GOOD = {"prompt": "It was", "length": 100, "temperature": 0.7}
+
+
+def submit(client: Client, **fields: Any) -> Any:
+    """Return the answer to a submit as JSON; what is not named is as in GOOD."""
+    return client.post(
+        "/generations/", json.dumps({**GOOD, **fields}), content_type="application/json"
+    )

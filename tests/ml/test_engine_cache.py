@@ -15,16 +15,14 @@ from typing import Any
 import pytest
 
 from ml.engine.cache import EngineCache
-from ml.engine.engine import FinishReason, Request
-from ml.sampling import Sampling
+from ml.engine.engine import FinishReason
 from ml.versions.errors import VersionError
 from ml.versions.load import load_engine
 from ml.versions.version import Version
 from tests.ml.conftest import make_version
+from tests.ml.streams import LONG, SECONDS
 from tests.ml.tampering import edit_meta
 
-LONG = Request("The ", Sampling(length=10_000_000, seed=1))
-SECONDS = 60
 LOAD = partial(load_engine, max_streams=4, threads=1)
 
 

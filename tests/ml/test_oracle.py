@@ -25,8 +25,7 @@ from ml.versions.weights import read_weights
 from ml.vocabulary import UNKNOWN, Vocabulary, normalize
 from tests.ml import oracle
 from tests.ml.conftest import MODEL, SYMBOLS, random_weights
-
-SECONDS = 60  # patience with a busy machine
+from tests.ml.streams import SECONDS
 
 Asked = dict[str, Any]  # what a text depends on, as oracle.write names it
 
