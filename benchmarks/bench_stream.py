@@ -45,7 +45,7 @@ NO_LIMITS = (
     "OWNER_MAX_SOCKETS",
     "ADDRESS_MAX_SOCKETS",
 )
-BETWEEN_ROUNDS = 1.5  # seconds, until the last round's checkpoints, log and rows are written
+BETWEEN_ROUNDS = 1.5  # seconds, until the last round's log and rows are written
 
 ENGINE_ALONE = """
 import sys, time

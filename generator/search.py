@@ -1,6 +1,6 @@
 """Searches prompts and texts, in a column of its own in which case and accents are folded.
 
-Housekeeping folds a text once, after its end, so that the checkpoint of each second writes no more
+Housekeeping folds a text once, after its end, so that saving it every second writes no more
 than the text. Until then `folded` is NULL, and a search folds the few such rows itself: it never
 depends on housekeeping.
 """

@@ -125,7 +125,7 @@ async def test_f4_a_frozen_worker_that_continues_does_not_write_to_texts_it_lost
         ended = ends(both, load)
         both.send("worker", signal.SIGCONT)
         load.fault_ended()
-        # The worker continues where it was frozen, and learns from its first frame or checkpoint
+        # The worker continues where it was frozen, and learns from its first frame or save
         # that another has ended the texts.
         await in_background(
             lambda: wait_until(lambda: idle(both), "the frozen worker has released all texts", 60)
@@ -142,10 +142,12 @@ async def test_f4_a_frozen_worker_that_continues_does_not_write_to_texts_it_lost
 
 
 def freeze(load: Load, stack: Stack) -> None:
-    """Freeze the first worker right after a checkpoint."""
+    """Freeze the first worker right after it saved its texts."""
     texts = {key: load.rows()[key]["text"] for key in held(load, ids_of(stack, "worker"))}
     wait_until(
-        lambda: any(load.rows()[key]["text"] != texts[key] for key in texts), "a checkpoint", 20
+        lambda: any(load.rows()[key]["text"] != texts[key] for key in texts),
+        "the text is saved",
+        20,
     )
     stack.freeze("worker")
 

@@ -100,7 +100,7 @@ async def test_what_was_sent_is_dropped_and_of_an_overlap_the_rest_is_sent() -> 
 async def test_frames_of_another_attempt_repeat_characters_that_are_dropped() -> None:
     case = await following()
     await case.follower.live(live(0, 10))
-    await case.follower.live(live(6, 9, attempt=2))  # from its checkpoint on
+    await case.follower.live(live(6, 9, attempt=2))  # from the text saved on
     await case.follower.live(live(9, 14, attempt=2))
     assert case.texts == [(0, ""), (0, TEXT[:10]), (10, TEXT[10:14])]
 

@@ -156,7 +156,7 @@ def test_junk_among_the_cancels_is_logged_and_the_next_cancel_works(
     )
     running = visitor.submit(length=20_000)["id"]
     wait_until(lambda: export(visitor, running)["state"] == "running", "it is written", 10)
-    # Straight to the worker: the row has no cancel that its checkpoints could find.
+    # Straight to the worker: the row has no cancel that saving could find.
     message = registry.get_serializer("msgpack").serialize(
         {"type": "generation.cancel", "id": running}
     )

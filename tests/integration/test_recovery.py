@@ -148,9 +148,9 @@ async def test_a_frozen_worker_that_claims_its_own_text_again_still_obeys_a_canc
     expected = expected_text(stack, visitor)
     done, _, _ = await started(visitor, stack)
     cancelled = visitor.submit(length=LENGTH, seed=1)["id"]
-    # Right after a checkpoint: a process that is stopped inside a transaction would keep SQLite
+    # Right after a save: a process that is stopped inside a transaction would keep SQLite
     # locked for everybody.
-    wait_until(lambda: export(visitor, cancelled)["text"], "a checkpoint", 20)
+    wait_until(lambda: export(visitor, cancelled)["text"], "the text is saved", 20)
     stack.freeze("worker")
     wait_until(lambda: export(visitor, done)["state"] == "queued", "housekeeping gives it back", 40)
     await asyncio.to_thread(lambda: visitor.post(f"/generations/{cancelled}/cancel/"))
